@@ -1,0 +1,77 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/freshetdev/freshet/internal/app"
+	"github.com/freshetdev/freshet/pkg/provider"
+	"github.com/freshetdev/freshet/pkg/provider/providerfile"
+)
+
+func (c *cli) applyCommand() *cobra.Command {
+	var file string
+	var dryRun bool
+	cmd := c.command("apply -f FILE", "Write provider definitions and their lanes", `  freshet apply -f providers.yaml
+  freshet apply -f providers.yaml --dry-run`, cobra.NoArgs)
+	cmd.Long = `Write the providers of a YAML file: secret references are resolved and sealed, the lane on the work queue is
+created or updated. Running workers and schedulers take the new definition up at once.`
+	c.keys.Register(cmd.Flags())
+	cmd.Flags().StringVarP(&file, "file", "f", "", "provider definitions; - reads standard input")
+	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "print what would be done and change nothing")
+	c.outputFlag(cmd, formTable, formJSON, formJSONL, formName)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		defs, err := c.readProviders(file)
+		if err != nil {
+			return err
+		}
+		k, err := c.keys.Grant()
+		if err != nil {
+			return err
+		}
+		b, closeConn, err := c.connect()
+		if err != nil {
+			return err
+		}
+		defer closeConn()
+		p := c.printer("PROVIDER", "ACTION", "LANE", "NOTES")
+		for _, d := range defs {
+			a, err := app.Apply(cmd.Context(), b, k, d, dryRun)
+			if err != nil {
+				return err
+			}
+			if err := p.add(row{name: d.Name, cells: []string{d.Name, string(a.Action), string(a.Lane.Action), strings.Join(a.Warnings, "; ")}, object: a}); err != nil {
+				return err
+			}
+		}
+		return p.end()
+	}
+	return cmd
+}
+
+// readProviders reads and checks definitions, with their secret references resolved.
+func (c *cli) readProviders(file string) ([]provider.Definition, error) {
+	if file == "" {
+		return nil, usage(fmt.Errorf("no file: give -f FILE, or -f - for standard input"))
+	}
+	var data []byte
+	var err error
+	if file == "-" {
+		file = "standard input"
+		data, err = io.ReadAll(c.in)
+	} else {
+		data, err = os.ReadFile(file)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read providers: %w", err)
+	}
+	f, err := providerfile.Parse(file, data)
+	if err != nil {
+		return nil, err
+	}
+	return f.Resolve(os.Getenv)
+}

@@ -1,0 +1,150 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/nats-io/nats.go"
+	"github.com/spf13/cobra"
+
+	"github.com/freshetdev/freshet/internal/app"
+	"github.com/freshetdev/freshet/internal/broker"
+	"github.com/freshetdev/freshet/internal/flags"
+	"github.com/freshetdev/freshet/pkg/events"
+	"github.com/freshetdev/freshet/pkg/refresh"
+)
+
+// The exit codes.
+const (
+	exitOK          = 0
+	exitError       = 1
+	exitUsage       = 2
+	exitNotFound    = 3
+	exitReauth      = 4 // a person must authorise again
+	exitUnavailable = 5 // NATS or the provider does not answer; worth another try
+)
+
+// errUsage marks what is wrong with the command line itself.
+var errUsage = errors.New("usage")
+
+// cli carries what the subcommands share.
+type cli struct {
+	in       io.Reader
+	out, err io.Writer
+
+	common flags.Common
+	keys   flags.Keysets
+	output string
+}
+
+func (c *cli) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "freshet",
+		Short: "Keep OAuth 2.0 access tokens fresh",
+		Long: `Freshet keeps OAuth 2.0 access tokens fresh for any number of connected accounts.
+
+Exit codes: 0 ok, 1 error, 2 usage, 3 not found, 4 a person must authorise again, 5 temporarily unavailable.`,
+		Example: `  freshet dev                          see it work, nothing configured
+  freshet run --store ./store -f providers.yaml
+  freshet login acme/alice             authorise an account in the browser
+  freshet token acme/alice             print its access token, always fresh`,
+		SilenceUsage: true, SilenceErrors: true,
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+			return usage(flags.FromEnv(cmd.Flags(), os.Getenv))
+		},
+	}
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return usage(fmt.Errorf("%w; see %s --help", err, cmd.CommandPath()))
+	})
+	root.AddCommand(
+		c.setupCommand(), c.applyCommand(), c.providersCommand(),
+		c.lsCommand(), c.showCommand(), c.tokenCommand(), c.refreshCommand(),
+		c.eventsCommand(), c.pauseCommand(), c.resumeCommand(), c.rmCommand(), c.keysCommand(), c.versionCommand(),
+	)
+	return root
+}
+
+// command starts a subcommand that speaks to NATS.
+func (c *cli) command(use, short, example string, args cobra.PositionalArgs) *cobra.Command {
+	cmd := &cobra.Command{Use: use, Short: short, Example: example, Args: usageArgs(args)}
+	c.common.Register(cmd.Flags())
+	return cmd
+}
+
+// usageArgs makes a wrong number of arguments a usage error.
+func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if err := check(cmd, args); err != nil {
+			return usage(fmt.Errorf("%w; usage: %s", err, cmd.UseLine()))
+		}
+		return nil
+	}
+}
+
+func usage(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%w: %w", errUsage, err)
+}
+
+// connect opens NATS for one command: it does not wait for an absent one.
+func (c *cli) connect() (*broker.Broker, func(), error) {
+	names, err := c.common.Names()
+	if err != nil {
+		return nil, nil, usage(err)
+	}
+	nc, err := c.common.NATS.Connect("freshet", append(broker.ConnectOptions(broker.ConnectHooks{}), nats.RetryOnFailedConnect(false))...)
+	if err != nil {
+		return nil, nil, err
+	}
+	b, err := broker.New(nc, broker.Config{
+		Names: names, Domain: c.common.NATS.JSDomain, APIPrefix: c.common.NATS.JSAPIPrefix, RequestTimeout: c.common.NATS.Timeout,
+	})
+	if err != nil {
+		nc.Close()
+		return nil, nil, err
+	}
+	return b, nc.Close, nil
+}
+
+// report prints an error and returns the exit code.
+func (c *cli) report(err error) int {
+	if err == nil {
+		return exitOK
+	}
+	code := exitCode(err)
+	fmt.Fprintln(c.err, "freshet:", strings.TrimPrefix(err.Error(), errUsage.Error()+": "))
+	return code
+}
+
+func exitCode(err error) int {
+	var failed *app.FailedError
+	switch {
+	case errors.Is(err, errUsage), errors.Is(err, events.ErrName), strings.HasPrefix(err.Error(), "unknown command"):
+		return exitUsage
+	case errors.Is(err, refresh.ErrNotFound), errors.Is(err, broker.ErrUnknownProvider):
+		return exitNotFound
+	case errors.Is(err, app.ErrReauthRequired):
+		return exitReauth
+	case errors.As(err, &failed), unavailable(err):
+		return exitUnavailable
+	}
+	return exitError
+}
+
+func unavailable(err error) bool {
+	for _, e := range []error{
+		nats.ErrNoServers, nats.ErrTimeout, nats.ErrNoResponders, nats.ErrConnectionClosed, nats.ErrDisconnected,
+		nats.ErrReconnectBufExceeded, context.DeadlineExceeded,
+	} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}

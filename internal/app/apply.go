@@ -1,0 +1,90 @@
+package app
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/freshetdev/freshet/internal/broker"
+	"github.com/freshetdev/freshet/pkg/provider"
+	"github.com/freshetdev/freshet/pkg/refresh"
+	"github.com/freshetdev/freshet/pkg/seal"
+)
+
+// Applied is what Apply did, or would do, about one provider.
+type Applied struct {
+	Provider string
+	Action   broker.Action // create, update or ok
+	Lane     broker.Change
+	Warnings []string
+}
+
+// Apply writes a provider's definition, its client secrets sealed, and creates or updates its lane. A pause that is in
+// force stays.
+func Apply(ctx context.Context, b *broker.Broker, k *seal.Keyset, d provider.Definition, dryRun bool) (Applied, error) {
+	out := Applied{Provider: d.Name, Action: broker.ActionOK}
+	d = d.WithDefaults()
+	if err := d.Validate(); err != nil {
+		return out, err
+	}
+	if d.Rotation == provider.RotationGrace && !d.GraceUsable() {
+		out.Warnings = append(out.Warnings, "rotation_grace is too short for a second try: treated as strict")
+	}
+	var err error
+	if out.Action, err = putDefinition(ctx, b, k, d, dryRun); err != nil {
+		return out, fmt.Errorf("apply provider %s: %w", d.Name, err)
+	}
+	if out.Lane, err = b.EnsureLane(ctx, d, dryRun); err != nil {
+		return out, fmt.Errorf("apply provider %s: %w", d.Name, err)
+	}
+	return out, nil
+}
+
+// putDefinition writes the entry unless it says the same already. It starts over when somebody else wrote it
+// meanwhile.
+func putDefinition(ctx context.Context, b *broker.Broker, k *seal.Keyset, d provider.Definition, dryRun bool) (broker.Action, error) {
+	for {
+		entry, revision, err := b.Provider(ctx, d.Name)
+		action := broker.ActionUpdate
+		switch {
+		case errors.Is(err, broker.ErrUnknownProvider):
+			action = broker.ActionCreate
+		case err != nil:
+			return "", err
+		case sameDefinition(entry, d, k, b.Names().ProvidersBucket()):
+			return broker.ActionOK, nil
+		}
+		entry.Definition = d
+		if err := entry.SealSecrets(k, b.Names().ProvidersBucket()); err != nil {
+			return "", err
+		}
+		if dryRun {
+			return action, nil
+		}
+		if _, err = b.PutProvider(ctx, d.Name, entry, revision); !errors.Is(err, refresh.ErrConflict) {
+			return action, err
+		}
+	}
+}
+
+// sameDefinition reports whether applying d would change nothing, its secrets included.
+func sameDefinition(have provider.Entry, d provider.Definition, k *seal.Keyset, bucket string) bool {
+	if have.OpenSecrets(k, bucket) != nil {
+		return false
+	}
+	same := func(a, b seal.Secret) bool { return a.Equal(b) }
+	return slices.EqualFunc(have.Definition.ClientSecrets, d.ClientSecrets, same) &&
+		bytes.Equal(plainForm(have.Definition), plainForm(d))
+}
+
+// plainForm is everything of a definition but its secrets.
+func plainForm(d provider.Definition) []byte {
+	data, err := json.Marshal(d)
+	if err != nil {
+		panic("encode definition: " + err.Error()) // plain data: cannot fail
+	}
+	return data
+}

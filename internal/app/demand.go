@@ -1,0 +1,122 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/freshetdev/freshet/internal/broker"
+	"github.com/freshetdev/freshet/pkg/events"
+	"github.com/freshetdev/freshet/pkg/refresh"
+)
+
+// ErrReauthRequired says that only a person can help: the credential must be authorised again.
+var ErrReauthRequired = errors.New("a person must authorise again")
+
+// FailedError is an attempt that failed and will be tried again.
+type FailedError struct {
+	Credential events.Credential
+	Class      string
+	Code       string
+	NextAt     time.Time
+}
+
+// Error implements error.
+func (e *FailedError) Error() string {
+	s := fmt.Sprintf("refresh of %s failed: %s", e.Credential, e.Class)
+	if e.Code != "" {
+		s += " (" + e.Code + ")"
+	}
+	if !e.NextAt.IsZero() {
+		s += ", tried again at " + e.NextAt.UTC().Format(time.RFC3339)
+	}
+	return s
+}
+
+// Waits between two publications of a demand that has not been answered.
+const (
+	firstDemand = 500 * time.Millisecond
+	maxDemand   = 10 * time.Second
+)
+
+// Demand asks for a version above newerThan and waits until it is committed, until an attempt failed, or until ctx
+// ends. The queue may hold a job that asks for less, so the demand is published again until it is answered.
+func Demand(ctx context.Context, b *broker.Broker, c events.Credential, job refresh.Job) (events.Event, error) {
+	entry, _, err := b.Provider(ctx, c.Provider)
+	if err != nil {
+		return events.Event{}, err
+	}
+	heard, stop, err := listen(ctx, b, c)
+	if err != nil {
+		return events.Event{}, err
+	}
+	defer stop()
+	for wait := firstDemand; ; wait = min(2*wait, maxDemand) {
+		if err := b.Demand(ctx, c, job, entry.Definition.Limits.Rate); err != nil && !errors.Is(err, broker.ErrQueued) {
+			return events.Event{}, fmt.Errorf("ask for a refresh of %s: %w", c, err)
+		}
+		if e, err := answer(ctx, heard, c, job, wait); err != nil || e.ID != "" {
+			return e, err
+		}
+	}
+}
+
+// listen hears a credential's events from now on, until stop is called.
+func listen(ctx context.Context, b *broker.Broker, c events.Credential) (heard <-chan events.Event, stop func(), err error) {
+	ch, ready, done := make(chan events.Event, 64), make(chan struct{}), make(chan error, 1)
+	ctx, cancel := context.WithCancel(ctx)
+	cfg := events.SubscribeConfig{
+		Names: b.Names(), Filter: events.Filter{Provider: c.Provider, Account: c.Account}, OnReady: func() { close(ready) },
+	}
+	go func() {
+		done <- events.Live(ctx, b.Conn(), cfg, func(e events.Event) {
+			select {
+			case ch <- e:
+			default: // more than anybody waits for
+			}
+		})
+	}()
+	select {
+	case <-ready:
+		return ch, func() { cancel(); <-done }, nil
+	case err := <-done:
+		cancel()
+		return nil, nil, fmt.Errorf("listen for events of %s: %w", c, err)
+	}
+}
+
+// answer waits for an event that ends the demand. The zero event means that none came in time.
+func answer(ctx context.Context, heard <-chan events.Event, c events.Credential, job refresh.Job, wait time.Duration) (events.Event, error) {
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return events.Event{}, fmt.Errorf("no answer to the demand for %s: %w", c, ctx.Err())
+		case <-timer.C:
+			return events.Event{}, nil
+		case e := <-heard:
+			if over, err := ends(e, c, job); over {
+				return e, err
+			}
+		}
+	}
+}
+
+func ends(e events.Event, c events.Credential, job refresh.Job) (bool, error) {
+	if e.Data.Credential() != c {
+		return false, nil
+	}
+	switch e.Type {
+	case events.TokenUpdated:
+		return e.Data.Version > job.NewerThan, nil
+	case events.TokenReauthRequired:
+		return true, fmt.Errorf("%w: %s", ErrReauthRequired, c)
+	case events.TokenRefreshFailed:
+		return true, &FailedError{Credential: c, Class: e.Data.Class, Code: e.Data.Code, NextAt: e.Data.NextAttemptAt}
+	case events.TokenRevoked, events.TokenDeleted:
+		return true, fmt.Errorf("%w: %s is %s", refresh.ErrNotFound, c, e.Data.State)
+	}
+	return false, nil
+}

@@ -1,0 +1,112 @@
+package app
+
+import (
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/freshetdev/freshet/pkg/refresh"
+	"github.com/freshetdev/freshet/pkg/seal"
+)
+
+// observe logs a job's end: one line for each refresh at debug, one for each anomaly at warn or error with what to
+// do.
+func (w *Worker) observe(res refresh.Result) {
+	if w.cfg.OnResult != nil {
+		w.cfg.OnResult(res)
+	}
+	level, what := w.weigh(res)
+	ev := w.log.WithLevel(level)
+	if level < w.log.GetLevel() || ev == nil {
+		return
+	}
+	ev.Stringer("credential", res.Credential).Str("class", string(res.Class)).Str("why", string(res.Decision.Why)).
+		Uint64("version", res.After).Dur("took_ms", res.Total)
+	if res.Attempt != "" {
+		ev.Str("attempt", res.Attempt).Dur("provider_ms", res.Exchange).Dur("margin_ms", res.Margin)
+	}
+	if res.Code != "" {
+		ev.Str("code", res.Code)
+	}
+	if res.Detail != "" {
+		ev.Str("detail", res.Detail)
+	}
+	ev.AnErr("error", res.Err).Msg(what)
+}
+
+// weigh says how loud a result is, and in words what it means and what to do.
+func (w *Worker) weigh(res refresh.Result) (zerolog.Level, string) {
+	switch {
+	case errors.Is(res.Err, refresh.ErrLateReply):
+		return zerolog.ErrorLevel, "a reply came after a newer version was committed: it is kept sealed in the journal"
+	case errors.Is(res.Err, refresh.ErrGrantGone):
+		return zerolog.WarnLevel, "the grant was replaced or withdrawn during the attempt: what was received is given back"
+	case errors.Is(res.Err, refresh.ErrUnsettled):
+		return zerolog.ErrorLevel, "the outcome is in the journal and not in the store yet: see to NATS, keep this state directory"
+	case errors.Is(res.Err, refresh.ErrMalformed), errors.Is(res.Err, seal.ErrCorrupt):
+		return zerolog.ErrorLevel, "the record cannot be read and is passed over: restore it, or log in again"
+	case errors.Is(res.Err, seal.ErrUnknownKey):
+		return zerolog.ErrorLevel, "this worker lacks a key: give it the current keysets; it leaves the lane meanwhile"
+	case errors.Is(res.Err, refresh.ErrNotFound):
+		return zerolog.InfoLevel, "a job for a credential that is not there is dropped"
+	}
+	return w.weighClass(res)
+}
+
+func (w *Worker) weighClass(res refresh.Result) (zerolog.Level, string) {
+	switch res.Class {
+	case refresh.ClassOK:
+		if res.Err != nil {
+			return zerolog.WarnLevel, "refreshed, with trouble"
+		}
+		return zerolog.DebugLevel, "refreshed"
+	case refresh.ClassFresh:
+		if res.Err != nil {
+			return w.loudness(res, zerolog.WarnLevel), "a job ended without an attempt"
+		}
+		return zerolog.DebugLevel, "nothing to do"
+	case refresh.ClassTransient, refresh.ClassThrottled:
+		return w.loudness(res, zerolog.WarnLevel), "not refreshed, tried again"
+	case refresh.ClassUnknown:
+		return zerolog.WarnLevel, "the outcome is unknown: treated by the provider's rotation class"
+	case refresh.ClassRejected:
+		return zerolog.WarnLevel, "the provider rejects the grant: asked once more, then a person must log in again"
+	case refresh.ClassMisconfigured:
+		return w.loudness(res, zerolog.ErrorLevel), "the provider refuses our client: check client_id, client_secret and auth_style, then apply; no credential is marked"
+	default:
+		return w.loudness(res, zerolog.ErrorLevel), "this worker cannot do its work and leaves the lane for a while"
+	}
+}
+
+// loudness lets one line in ten seconds through for each provider and class, so that an outage does not drown what
+// else is said.
+func (w *Worker) loudness(res refresh.Result, level zerolog.Level) zerolog.Level {
+	if w.quiet.allow(res.Credential.Provider+" "+string(res.Class), time.Now()) {
+		return level
+	}
+	return zerolog.DebugLevel
+}
+
+// quietFor is how long a line of the same kind stays at debug.
+const quietFor = 10 * time.Second
+
+// limiter remembers when a kind of line was last let through.
+type limiter struct {
+	mu   sync.Mutex
+	last map[string]time.Time
+}
+
+func (l *limiter) allow(kind string, now time.Time) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if last, ok := l.last[kind]; ok && now.Sub(last) < quietFor {
+		return false
+	}
+	if l.last == nil {
+		l.last = make(map[string]time.Time)
+	}
+	l.last[kind] = now
+	return true
+}

@@ -1,0 +1,183 @@
+package app
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"path/filepath"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/rs/zerolog"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/freshetdev/freshet/internal/broker"
+	"github.com/freshetdev/freshet/internal/journal"
+	"github.com/freshetdev/freshet/pkg/events"
+	"github.com/freshetdev/freshet/pkg/refresh"
+	"github.com/freshetdev/freshet/pkg/seal"
+)
+
+// WorkerConfig describes a worker. Conn, the keysets and StateDir are required.
+type WorkerConfig struct {
+	Name   string // who claims, unique in the fleet; default "worker"
+	Conn   *nats.Conn
+	Broker broker.Config
+	Grant  *seal.Keyset
+	Access *seal.Keyset
+	// StateDir keeps the journal; one worker at a time has it.
+	StateDir string
+	// JournalSync makes every outcome survive a power cut before it is read.
+	JournalSync bool
+	// Hands bounds the attempts in flight on each lane in this process; 0: the lane's own concurrency.
+	Hands int
+	Log   zerolog.Logger
+	// OnResult hears of each job's end. Optional.
+	OnResult func(refresh.Result)
+	// Dial replaces the network below the token requests. Optional.
+	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
+}
+
+// Worker is a worker at work.
+type Worker struct {
+	cfg       WorkerConfig
+	broker    *broker.Broker
+	journal   *journal.Journal
+	exchange  *refresh.HTTPExchange
+	engine    *refresh.Engine
+	providers *providerTable
+	events    *events.Publisher
+	log       zerolog.Logger
+	quiet     limiter
+}
+
+// RunWorker works until ctx ends. Then it stops fetching jobs, finishes what is in flight, and returns; what could not
+// be committed stays in the journal, and the log says how much.
+func RunWorker(ctx context.Context, cfg WorkerConfig) (err error) {
+	cfg.Name = cmp.Or(cfg.Name, "worker")
+	w := &Worker{cfg: cfg, log: cfg.Log.With().Str("component", "worker").Str("worker", cfg.Name).Logger()}
+	if w.broker, err = openBroker(ctx, cfg.Conn, cfg.Broker, w.log); err != nil {
+		return stopped(ctx, err)
+	}
+	w.journal, err = journal.Open(filepath.Join(cfg.StateDir, "journal"), journal.Config{
+		Sync:    cfg.JournalSync,
+		OnError: func(err error) { w.log.Error().Err(err).Msg("journal: free the disk, or fix the directory") },
+	})
+	if err != nil {
+		return fmt.Errorf("open journal: %w", err)
+	}
+	defer func() { err = errors.Join(err, w.close()) }()
+	w.build()
+	return w.run(ctx)
+}
+
+// openBroker waits for NATS and checks that it is what we need; processes create nothing.
+func openBroker(ctx context.Context, nc *nats.Conn, cfg broker.Config, log zerolog.Logger) (*broker.Broker, error) {
+	if err := waitConnected(ctx, nc, log); err != nil {
+		return nil, err
+	}
+	b, err := broker.New(nc, cfg)
+	if err != nil {
+		return nil, err
+	}
+	if err := b.CheckServer(); err != nil {
+		return nil, err
+	}
+	return b, b.Check(ctx)
+}
+
+// stopped turns the error of a start that was cancelled into a clean end.
+func stopped(ctx context.Context, err error) error {
+	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+		return nil
+	}
+	return err
+}
+
+func (w *Worker) build() {
+	w.exchange = refresh.NewHTTPExchange(refresh.HTTPExchangeConfig{Dial: w.cfg.Dial})
+	w.events = events.NewPublisher(w.broker.JetStream(), w.broker.Names())
+	w.providers = newProviderTable(w.cfg.Grant, w.broker.Names())
+	w.engine = refresh.NewEngine(refresh.Config{
+		Worker: w.cfg.Name, Store: w.broker, Exchange: w.exchange, Journal: journalAdapter{w.journal}, Teller: w.events,
+		Keys:     refresh.Keys{Bucket: w.broker.Names().TokensBucket(), Grant: w.cfg.Grant, Access: w.cfg.Access},
+		Provider: w.providers.get, Now: w.broker.Now, Ready: w.journal.Writable, Observe: w.observe,
+	})
+}
+
+func (w *Worker) run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return w.broker.RunClock(ctx) })
+	g.Go(func() error { return w.recoverJournal(ctx) })
+	lanes := newLanes(w)
+	g.Go(func() error { return lanes.run(ctx) })
+	w.log.Info().Str("nats", w.cfg.Conn.ConnectedServerVersion()).Msg("worker started")
+	return stopped(ctx, g.Wait())
+}
+
+// close ends the journal and says what it leaves.
+func (w *Worker) close() error {
+	w.exchange.CloseIdle()
+	left := len(w.journal.Pending())
+	if left > 0 {
+		w.log.Warn().Int("outcomes", left).Str("dir", w.cfg.StateDir).
+			Msg("stopped with outcomes that are not committed: start a worker with this state directory soon")
+	} else {
+		w.log.Info().Msg("worker stopped, nothing left in its journal")
+	}
+	return w.journal.Close()
+}
+
+// recoverEvery is how often outcomes whose commit is not known are tried again.
+const recoverEvery = 5 * time.Second
+
+// recoverJournal commits what an earlier life, or an outage, left in the journal.
+func (w *Worker) recoverJournal(ctx context.Context) error {
+	tick := time.NewTicker(recoverEvery)
+	defer tick.Stop()
+	checkRecent := true
+	for {
+		if w.cfg.Conn.IsConnected() && w.providers.ready() {
+			w.recoverAll(ctx, w.journal.Pending())
+			if checkRecent {
+				w.recoverAll(ctx, w.journal.Recent())
+			}
+			checkRecent = false
+		} else {
+			checkRecent = true // after an outage the server may have forgotten what it acknowledged
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-w.providers.changed():
+		case <-tick.C:
+		}
+	}
+}
+
+func (w *Worker) recoverAll(ctx context.Context, entries []journal.Entry) {
+	for _, e := range entries {
+		if ctx.Err() != nil {
+			return
+		}
+		res := w.engine.Recover(ctx, refresh.Entry{ID: e.ID, Key: e.Key, Data: e.Data, Revision: e.Revision})
+		if res.Err != nil && res.Attempt == "" {
+			w.log.Warn().Err(res.Err).Str("attempt", e.ID).Str("key", e.Key).Msg("a journalled outcome cannot be committed yet")
+		}
+	}
+}
+
+// journalAdapter lets the engine use the journal.
+type journalAdapter struct{ *journal.Journal }
+
+var _ refresh.Journal = journalAdapter{}
+
+// Append implements refresh.Journal.
+func (a journalAdapter) Append(e refresh.Entry) error {
+	return a.Journal.Append(journal.Entry{ID: e.ID, Key: e.Key, At: time.Now(), Data: e.Data})
+}
+
+// Drop implements refresh.Journal.
+func (a journalAdapter) Drop(id string) error { return a.Retire(id) }

@@ -1,0 +1,24 @@
+package broker
+
+import "time"
+
+// What the pure parts decide, for table tests.
+var (
+	CheckVersion  = checkVersion
+	MergePause    = mergePause
+	MayResume     = mayResume
+	SlotLength    = slotLength
+	DeniedSubject = deniedSubject
+	BestSample    = bestSample
+)
+
+// ClockSample is one look at the server's clock.
+type ClockSample = clockSample
+
+// NewClockSample makes a sample.
+func NewClockSample(sent, received, server time.Time) ClockSample {
+	return clockSample{sent: sent, received: received, server: server}
+}
+
+// At returns NATS time by this sample.
+func (s clockSample) At(local time.Time) time.Time { return s.at(local) }

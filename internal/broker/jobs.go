@@ -1,0 +1,86 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/freshetdev/freshet/pkg/events"
+	"github.com/freshetdev/freshet/pkg/provider"
+	"github.com/freshetdev/freshet/pkg/refresh"
+)
+
+// PublishJob queues a job for the credential under key. slot is the rate slot that it takes (RateSlot), "" where the
+// provider has no rate. It fails with ErrQueued while another job for the credential is queued or in flight, and
+// with ErrSlotTaken when the slot is spent; after any other error the job may be queued or not.
+func (b *Broker) PublishJob(ctx context.Context, key string, job refresh.Job, slot string) error {
+	msg := &nats.Msg{Subject: b.names.JobKeySubject(key), Data: job.Encode()}
+	if slot != "" {
+		msg.Header = nats.Header{jetstream.MsgIDHeader: {slot}}
+	}
+	ack, err := b.publish(ctx, msg)
+	switch {
+	case hasCode(err, codeMaxMsgsPerSubject):
+		return fmt.Errorf("%w: %s", ErrQueued, key)
+	case hasCode(err, codeDuplicateInFlight), err == nil && ack.Duplicate:
+		return fmt.Errorf("%w: %s", ErrSlotTaken, slot)
+	case err != nil:
+		return fmt.Errorf("queue job for %s: %w", key, err)
+	}
+	return nil
+}
+
+// RateSlot returns the id of the rate slot that now lies in, and when the next slot begins. Slots are as long as one
+// job takes of the rate; each takes one job, so that whoever publishes under its id keeps the rate over the fleet.
+// The rate must be above 0.
+func RateSlot(name string, now time.Time, rate provider.Rate) (id string, next time.Time) {
+	length := slotLength(rate).Nanoseconds()
+	slot := now.UnixNano() / length
+	return name + ":" + strconv.FormatInt(slot, 10), time.Unix(0, (slot+1)*length)
+}
+
+// slotLength is the time one job takes of a rate: whole nanoseconds, rounded up, at most a year.
+func slotLength(rate provider.Rate) time.Duration {
+	const year = 365 * 24 * time.Hour
+	return time.Duration(max(1, min(math.Ceil(float64(time.Second)/float64(rate)), float64(year))))
+}
+
+// Demand queues a job that somebody waits for, within the provider's rate: where a slot is taken it waits for the next.
+// ErrQueued means that a job is there already, which may ask for less: the caller tries again until the version it
+// wants, or a failure, appears.
+func (b *Broker) Demand(ctx context.Context, c events.Credential, job refresh.Job, rate provider.Rate) error {
+	if err := c.Validate(); err != nil {
+		return fmt.Errorf("demand a refresh: %w", err)
+	}
+	if rate == 0 {
+		return b.PublishJob(ctx, c.Key(), job, "")
+	}
+	for {
+		slot, next := RateSlot(c.Provider, b.Now(), rate)
+		err := b.PublishJob(ctx, c.Key(), job, slot)
+		if !errors.Is(err, ErrSlotTaken) {
+			return err
+		}
+		if err := sleep(ctx, next.Sub(b.Now())); err != nil {
+			return fmt.Errorf("wait for a rate slot of %s: %w", c.Provider, err)
+		}
+	}
+}
+
+// sleep waits for d, or until ctx ends.
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

@@ -1,0 +1,166 @@
+package broker_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"pgregory.net/rapid"
+
+	"github.com/freshetdev/freshet/internal/broker"
+	"github.com/freshetdev/freshet/pkg/events"
+	"github.com/freshetdev/freshet/pkg/provider"
+)
+
+func TestOneJobPerCredentialQueuedOrInFlight(t *testing.T) {
+	t.Parallel()
+	b, _ := setUp(t)
+	lane := mustLane(t, b, acme())
+	mustQueue(t, b, "alice")
+	again := func() error { return b.PublishJob(t.Context(), "acme.alice", job(2), "") }
+	if err := again(); !errors.Is(err, broker.ErrQueued) {
+		t.Errorf("while queued: %v", err)
+	}
+	mustQueue(t, b, "bob")
+	got, acked := make(chan *broker.Delivery), make(chan error)
+	run(t, func(ctx context.Context) error {
+		return lane.Run(ctx, 1, func(_ context.Context, d *broker.Delivery) {
+			got <- d
+			acked <- d.Ack()
+		})
+	})
+	d := receive(t, got)
+	if d.Key != "acme.alice" || d.Credential != credential("alice") || d.Job != job(1) || d.Delivered != 1 || d.Err != nil || d.Published.IsZero() {
+		t.Errorf("delivery %+v", d)
+	}
+	if err := again(); !errors.Is(err, broker.ErrQueued) {
+		t.Errorf("while in flight: %v", err)
+	}
+	if err := receive(t, acked); err != nil {
+		t.Fatal(err)
+	}
+	receive(t, got) // bob's: the acknowledgement before it is settled
+	if err := again(); err != nil {
+		t.Errorf("after the acknowledgement: %v", err)
+	}
+	<-acked
+	receive(t, got)
+	<-acked
+}
+
+func TestSlotIsSpentOnce(t *testing.T) {
+	t.Parallel()
+	b, _ := setUp(t)
+	if err := b.PublishJob(t.Context(), "acme.alice", job(1), "acme:1"); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.PublishJob(t.Context(), "acme.bob", job(1), "acme:1"); !errors.Is(err, broker.ErrSlotTaken) {
+		t.Errorf("want ErrSlotTaken, got %v", err)
+	}
+	if err := b.PublishJob(t.Context(), "acme.alice", job(1), "acme:2"); !errors.Is(err, broker.ErrQueued) {
+		t.Errorf("want ErrQueued, got %v", err)
+	}
+	if err := b.PublishJob(t.Context(), "acme.bob", job(1), "acme:2"); err != nil {
+		t.Errorf("a refused job must not spend its slot: %v", err)
+	}
+}
+
+func TestRateSlotsFollowEachOther(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		rate := provider.Rate(rapid.Float64Range(1.0/600, 1e6).Draw(t, "rate"))
+		now := time.Unix(rapid.Int64Range(1_600_000_000, 4_000_000_000).Draw(t, "s"), rapid.Int64Range(0, 999_999_999).Draw(t, "ns"))
+		id, next := broker.RateSlot("acme", now, rate)
+		after, _ := broker.RateSlot("acme", next, rate)
+		last, _ := broker.RateSlot("acme", next.Add(-1), rate)
+		if !next.After(now) || after == id || last != id || !strings.HasPrefix(id, "acme:") {
+			t.Fatalf("%s at %v, %s at %v, %s just before", id, now, after, next, last)
+		}
+		if length := broker.SlotLength(rate); next.Sub(now) > length || float64(time.Second)/float64(length) > float64(rate) {
+			t.Fatalf("a slot of %v for a rate of %v", length, float64(rate))
+		}
+	})
+}
+
+func TestRatesOfPeople(t *testing.T) {
+	t.Parallel()
+	for rate, want := range map[string]time.Duration{
+		"50/s": 20 * time.Millisecond, "1/s": time.Second, "60/m": time.Second, "10/m": 6 * time.Second, "7200/h": 500 * time.Millisecond,
+	} {
+		var r provider.Rate
+		if err := r.UnmarshalText([]byte(rate)); err != nil {
+			t.Fatal(err)
+		}
+		if got := broker.SlotLength(r); got < want || got > want+1 {
+			t.Errorf("%s: a slot of %v, want %v", rate, got, want)
+		}
+	}
+}
+
+func TestDemandsKeepTheRate(t *testing.T) {
+	virtual(t, func(t *testing.T) {
+		b, _ := setUp(t)
+		const rate = provider.Rate(10)
+		published := make(chan time.Time, 30)
+		for i := range 30 {
+			go func() {
+				c := credential(string(rune('a'+i%26)) + strings.Repeat("x", i/26))
+				if err := b.Demand(t.Context(), c, job(1), rate); err != nil {
+					t.Error(err)
+				}
+				published <- time.Now()
+			}()
+		}
+		var times []time.Time
+		for range 30 {
+			times = append(times, <-published)
+		}
+		for i := range times[:20] {
+			if d := times[i+10].Sub(times[i]); d < 900*time.Millisecond {
+				t.Errorf("11 jobs within %v", d)
+			}
+		}
+		if total := times[29].Sub(times[0]); total > 3500*time.Millisecond {
+			t.Errorf("30 jobs at 10/s took %v", total)
+		}
+	})
+}
+
+func TestDemandEnds(t *testing.T) {
+	t.Parallel()
+	b, _ := setUp(t)
+	if err := b.Demand(t.Context(), credential("alice"), job(1), 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Demand(t.Context(), credential("alice"), job(1), 1000); !errors.Is(err, broker.ErrQueued) {
+		t.Errorf("want ErrQueued, got %v", err)
+	}
+	if err := b.Demand(t.Context(), events.Credential{Provider: "acme"}, job(1), 0); !errors.Is(err, events.ErrName) {
+		t.Errorf("want ErrName, got %v", err)
+	}
+	slot, _ := broker.RateSlot("acme", b.Now(), 1e-6)
+	if err := b.PublishJob(t.Context(), "acme.bob", job(1), slot); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	if err := b.Demand(ctx, credential("carol"), job(1), 1e-6); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("want the context's end, got %v", err)
+	}
+}
+
+func TestRefusedByTheQueueAcrossRestart(t *testing.T) {
+	t.Parallel()
+	b, n := setUp(t)
+	mustQueue(t, b, "alice")
+	connected := b.Conn().StatusChanged(nats.CONNECTED)
+	n.stop()
+	n.start()
+	receive(t, connected)
+	if err := b.PublishJob(t.Context(), "acme.alice", job(1), ""); !errors.Is(err, broker.ErrQueued) {
+		t.Errorf("want ErrQueued, got %v", err)
+	}
+}

@@ -1,0 +1,65 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/freshetdev/freshet/pkg/events"
+	"github.com/freshetdev/freshet/pkg/refresh"
+)
+
+var _ refresh.Store = (*Broker)(nil)
+
+// Get implements refresh.Store: it asks the stream's leader, never a replica.
+func (b *Broker) Get(ctx context.Context, c events.Credential) (refresh.Stored, error) {
+	key := c.Key()
+	m, ok, err := b.last(ctx, b.names.TokensStream(), b.names.RecordKeySubject(key))
+	if err != nil {
+		return refresh.Stored{}, fmt.Errorf("read record %s: %w", c, err)
+	}
+	if !ok {
+		return refresh.Stored{}, fmt.Errorf("%w: %s", refresh.ErrNotFound, c)
+	}
+	return readRecord(key, m)
+}
+
+// readRecord makes a record of the message under its key. With an error, revision and time stamp are set all the same.
+func readRecord(key string, m stored) (refresh.Stored, error) {
+	s := refresh.Stored{Revision: m.revision, StoredAt: m.storedAt}
+	if m.deleted {
+		return s, fmt.Errorf("%w: %s", refresh.ErrNotFound, key)
+	}
+	r, err := refresh.DecodeRecord(m.data)
+	switch {
+	case errors.Is(err, refresh.ErrMalformed):
+		return s, fmt.Errorf("key %s: %w", key, err)
+	case err != nil:
+		return s, fmt.Errorf("%w: key %s: %w", refresh.ErrMalformed, key, err)
+	case r.Credential().Key() != key:
+		return s, fmt.Errorf("%w: key %s holds the record of %s", refresh.ErrMalformed, key, r.Credential())
+	}
+	_, err = refresh.ParseSummary(m.header)
+	s.Record, s.Headerless = r, err != nil
+	return s, nil
+}
+
+// Put implements refresh.Store: one conditional publish of value and headers together, never retried.
+func (b *Broker) Put(ctx context.Context, w refresh.Write) (uint64, error) {
+	c := w.Record.Credential()
+	if err := c.Validate(); err != nil {
+		return 0, fmt.Errorf("write record: %w", err)
+	}
+	data, err := w.Record.Encode()
+	if err != nil {
+		return 0, fmt.Errorf("write record %s: %w", c, err)
+	}
+	msg := &nats.Msg{Subject: b.names.RecordSubject(c), Header: w.Record.Summary(w.Announce).Header(), Data: data}
+	rev, err := b.replace(ctx, msg, w.Revision)
+	if err != nil {
+		return 0, fmt.Errorf("write record %s: %w", c, err)
+	}
+	return rev, nil
+}

@@ -1,0 +1,97 @@
+package enroll
+
+import (
+	"errors"
+	"time"
+
+	"github.com/freshetdev/freshet/pkg/provider"
+	"github.com/freshetdev/freshet/pkg/refresh"
+	"github.com/freshetdev/freshet/pkg/seal"
+)
+
+// ErrNoTokens says that a grant holds neither a refresh token nor an access token.
+var ErrNoTokens = errors.New("neither a refresh token nor an access token")
+
+// NewGrant is what an enrolment or an import brings. It needs a refresh token or an access token.
+type NewGrant struct {
+	RefreshToken seal.Secret // empty: the grant cannot be refreshed and ends with its access token
+	AccessToken  seal.Secret // empty: a refresh is due at once
+	TokenType    string      // empty: Bearer
+	Scopes       []string
+	// Meta is what else the token endpoint said: a JSON object, not secret, or nil.
+	Meta []byte
+
+	// StartedAt is when the request for the tokens began, in local time; lifetimes count from it. Zero: not known,
+	// as with an import, and taken for now.
+	StartedAt time.Time
+	// Lifetime is the access token's, as the token endpoint named it; 0: it did not.
+	Lifetime time.Duration
+	// ExpiresAt is the access token's end where it is known as an instant; it goes before Lifetime.
+	ExpiresAt time.Time
+	// GrantLifetime is the refresh token's, where the token endpoint names one.
+	GrantLifetime time.Duration
+}
+
+// times are the instants of a new record.
+type times struct {
+	issued, expires, refresh, grantExpires time.Time
+}
+
+// timesOf says when a new grant's access token was issued, ends and is renewed. It is pure; now and g.StartedAt are in
+// NATS time.
+func timesOf(key string, p provider.Refresh, g NewGrant, now time.Time) times {
+	t := times{issued: now}
+	if !g.StartedAt.IsZero() {
+		t.issued = g.StartedAt
+	}
+	if g.GrantLifetime > 0 {
+		t.grantExpires = t.issued.Add(g.GrantLifetime)
+	}
+	switch {
+	case g.AccessToken.IsZero():
+		// As good as an access token that has just ended: there is nothing to lose by a refresh, and it is due.
+		t.issued, t.expires, t.refresh = now, now, now
+		return t
+	case !g.ExpiresAt.IsZero():
+		t.expires = earlier(g.ExpiresAt.UTC(), t.issued.Add(p.MaxLifetime.Std()))
+		t.issued = earlier(t.issued, t.expires)
+		t.refresh = importedRefreshAt(key, p, t, now)
+	default:
+		if life := refresh.Lifetime(p, g.Lifetime); life > 0 {
+			t.expires = t.issued.Add(life)
+		}
+		t.refresh = refresh.RefreshAt(key, p, t.issued, t.expires)
+	}
+	if g.RefreshToken.IsZero() {
+		t.refresh = time.Time{}
+		t.grantExpires = t.expires // nothing outlives the only token
+	}
+	return t
+}
+
+// importedRefreshAt is refresh.RefreshAt for a token of which only the end is known. The provider's default lifetime
+// stands for how long it has lived already, so that lead and jitter are those of its likely whole life and many tokens
+// with one end do not come due together; where that moment has passed, those of the rest of its life.
+func importedRefreshAt(key string, p provider.Refresh, t times, now time.Time) time.Time {
+	left := t.expires.Sub(now)
+	if left <= 0 {
+		return now
+	}
+	if usual := refresh.Lifetime(p, 0); usual > left {
+		if at := refresh.RefreshAt(key, p, t.expires.Add(-usual), t.expires); at.After(now) {
+			return at
+		}
+	}
+	at := refresh.RefreshAt(key, p, now, t.expires)
+	if at.Before(now) { // early refresh is refused until a moment that has passed
+		return now
+	}
+	return at
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}

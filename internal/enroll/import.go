@@ -1,0 +1,203 @@
+package enroll
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"io"
+	"sync"
+
+	"github.com/freshetdev/freshet/pkg/events"
+	"github.com/freshetdev/freshet/pkg/provider"
+	"github.com/freshetdev/freshet/pkg/refresh"
+)
+
+// ImportConfig describes one import. Reader, Writer and Provider are required.
+type ImportConfig struct {
+	// Reader gives JSON lines of at most MaxImportLine bytes:
+	//
+	//	{"provider":"acme","account":"alice","refresh_token":"…","access_token":"…","expires_at":"2026-01-02T15:04:05Z","scopes":["a"]}
+	//
+	// One of the two tokens is enough. Without expires_at an access token has the provider's default lifetime from
+	// now on. Blank lines are skipped.
+	Reader io.Reader
+	Writer *Writer
+	// Provider returns a definition with its defaults; ok is false for a provider that nobody has applied.
+	Provider func(name string) (d *provider.Definition, ok bool)
+	// Concurrency is how many grants are written at once; default 64.
+	Concurrency int
+	// Progress hears how many lines were imported and how many were bad, after each line. nil: nobody does.
+	Progress func(done, bad int)
+	// Reject hears of each bad line, in no particular order. nil: they are only counted.
+	Reject func(LineError)
+}
+
+func (c ImportConfig) withDefaults() ImportConfig {
+	c.Concurrency = cmp.Or(c.Concurrency, 64)
+	if c.Progress == nil {
+		c.Progress = func(int, int) {}
+	}
+	if c.Reject == nil {
+		c.Reject = func(LineError) {}
+	}
+	return c
+}
+
+// LineError says what is wrong with one line. It never shows token material.
+type LineError struct {
+	Line int // counted from 1
+	Err  error
+}
+
+// Error implements error.
+func (e LineError) Error() string { return fmt.Sprintf("line %d: %v", e.Line, e.Err) }
+
+// Unwrap returns Err.
+func (e LineError) Unwrap() error { return e.Err }
+
+// Report is what became of an import.
+type Report struct {
+	Imported int
+	Bad      int
+	// LastLine is the last line that was read. All lines up to it are imported, bad or blank, and none after it is touched.
+	LastLine int
+}
+
+// Import enrols a grant for each line. A bad line is reported and the rest goes on: bad are a line that is no such object,
+// an unknown provider, a credential that an earlier line has named (the earlier one counts), and a grant that its record has no
+// place for. It keeps eight bytes and a line number for each credential of the input, and nothing else that grows.
+//
+// The import stops at the end of ctx, or when the store or the reader fails: no further line is read, those in hand are
+// finished, and the error says after which line it stopped. What is imported stays; importing it again gives each
+// credential another generation.
+func Import(ctx context.Context, cfg ImportConfig) (Report, error) {
+	cfg = cfg.withDefaults()
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	im := &importer{cfg: cfg, seed: maphash.MakeSeed(), seen: make(map[uint64]int)}
+	lines, results := make(chan importLine), make(chan LineError)
+	var work sync.WaitGroup
+	work.Go(func() {
+		defer close(lines)
+		im.read(ctx, lines, results, stop)
+	})
+	for range cfg.Concurrency {
+		work.Go(func() { im.write(context.WithoutCancel(ctx), lines, results, stop) })
+	}
+	go func() {
+		work.Wait()
+		close(results)
+	}()
+	im.count(results)
+	im.report.LastLine = im.lines
+	if err := context.Cause(ctx); err != nil {
+		return im.report, fmt.Errorf("import stopped after line %d: %w", im.lines, err)
+	}
+	return im.report, nil
+}
+
+// importer is one import at work. The reading goroutine owns seen and lines, the counting one report.
+type importer struct {
+	cfg    ImportConfig
+	seed   maphash.Seed
+	seen   map[uint64]int // the line of each credential, by hash
+	lines  int
+	report Report
+}
+
+// read parses lines and hands the good ones on, until the input or ctx ends.
+func (im *importer) read(ctx context.Context, lines chan<- importLine, results chan<- LineError, stop context.CancelCauseFunc) {
+	in := newLineReader(im.cfg.Reader)
+	for ctx.Err() == nil {
+		data, err := in.next()
+		if err != nil && !errors.Is(err, errLineTooLong) {
+			if !errors.Is(err, io.EOF) {
+				stop(fmt.Errorf("read input: %w", err))
+			}
+			return
+		}
+		im.lines = in.n
+		if in.n == 1 {
+			data = bytes.TrimPrefix(data, []byte("\xef\xbb\xbf"))
+		}
+		if err == nil && len(bytes.TrimSpace(data)) == 0 {
+			continue
+		}
+		line, err := im.check(in.n, data, err)
+		if err != nil {
+			results <- LineError{in.n, err}
+			continue
+		}
+		lines <- line
+	}
+}
+
+// check parses a line and holds it against the providers and the lines before it.
+func (im *importer) check(number int, data []byte, err error) (importLine, error) {
+	if err != nil {
+		return importLine{}, err
+	}
+	line, err := parseLine(data)
+	if err != nil {
+		return line, err
+	}
+	line.number = number
+	if _, ok := im.cfg.Provider(line.credential.Provider); !ok {
+		return line, fmt.Errorf("provider %q is not known: apply it first", line.credential.Provider)
+	}
+	hash := maphash.String(im.seed, line.credential.Key())
+	if first := im.seen[hash]; first != 0 {
+		return line, fmt.Errorf("%s is on line %d already, which counts", line.credential, first)
+	}
+	im.seen[hash] = number
+	return line, nil
+}
+
+// write enrols lines until there are none left. A store that fails stops the reading.
+func (im *importer) write(ctx context.Context, lines <-chan importLine, results chan<- LineError, stop context.CancelCauseFunc) {
+	for line := range lines {
+		err := im.enroll(ctx, line)
+		if err != nil && !ofThisLine(err) {
+			stop(LineError{line.number, err})
+		}
+		results <- LineError{line.number, err}
+	}
+}
+
+func (im *importer) enroll(ctx context.Context, line importLine) error {
+	d, ok := im.cfg.Provider(line.credential.Provider)
+	if !ok {
+		return fmt.Errorf("provider %q is not known any more", line.credential.Provider)
+	}
+	_, err := im.cfg.Writer.Enroll(ctx, d, line.credential, line.grant)
+	if errors.Is(err, ErrUntold) {
+		return nil // it is stored, and schedulers tell
+	}
+	return err
+}
+
+// ofThisLine reports whether an error says nothing about the lines to come.
+func ofThisLine(err error) bool {
+	for _, target := range []error{refresh.ErrMalformed, refresh.ErrTooLarge, refresh.ErrConflict, ErrNoTokens, events.ErrName} {
+		if errors.Is(err, target) {
+			return true
+		}
+	}
+	return false
+}
+
+// count takes results until there are none left; those without an error are imported.
+func (im *importer) count(results <-chan LineError) {
+	for r := range results {
+		if r.Err == nil {
+			im.report.Imported++
+		} else {
+			im.report.Bad++
+			im.cfg.Reject(r)
+		}
+		im.cfg.Progress(im.report.Imported, im.report.Bad)
+	}
+}

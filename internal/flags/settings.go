@@ -1,0 +1,93 @@
+package flags
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/mattn/go-isatty"
+	"github.com/rs/zerolog"
+	"github.com/spf13/pflag"
+
+	"github.com/freshetdev/freshet/pkg/events"
+	"github.com/freshetdev/freshet/pkg/seal"
+)
+
+// Common is what every command that touches NATS takes.
+type Common struct {
+	NATS      NATS
+	Namespace string
+	LogLevel  string
+}
+
+// Register adds the flags to fs.
+func (c *Common) Register(fs *pflag.FlagSet) {
+	c.NATS.Register(fs)
+	fs.StringVar(&c.Namespace, "namespace", "", "prefix of every stream, bucket and subject, so that several Freshets share one NATS account")
+	fs.StringVar(&c.LogLevel, "log-level", "info", "least level logged: debug, info, warn or error")
+	Own(fs, "namespace", "log-level")
+}
+
+// Names returns the names of the chosen namespace.
+func (c *Common) Names() (events.Names, error) { return events.NewNames(c.Namespace) }
+
+// Logger logs to w: JSON, or plain lines when w is a terminal.
+func (c *Common) Logger(w io.Writer) (zerolog.Logger, error) {
+	level, err := zerolog.ParseLevel(c.LogLevel)
+	if err != nil {
+		return zerolog.Nop(), fmt.Errorf("--log-level %q: want debug, info, warn or error", c.LogLevel)
+	}
+	if f, ok := w.(*os.File); ok && isatty.IsTerminal(f.Fd()) {
+		w = zerolog.ConsoleWriter{Out: w, TimeFormat: "15:04:05.000", NoColor: os.Getenv("NO_COLOR") != ""}
+	}
+	return zerolog.New(w).Level(level).With().Timestamp().Logger(), nil
+}
+
+// Keysets says where the keysets are.
+type Keysets struct {
+	GrantFile, AccessFile string
+}
+
+// Register adds the flags to fs.
+func (k *Keysets) Register(fs *pflag.FlagSet) {
+	fs.StringVar(&k.GrantFile, "grant-keyset", "", "`file` with the keyset for refresh tokens and client secrets")
+	fs.StringVar(&k.AccessFile, "access-keyset", "", "`file` with the keyset for access tokens")
+	Env(fs, "grant-keyset", "FRESHET_GRANT_KEYSET_FILE")
+	Env(fs, "access-keyset", "FRESHET_ACCESS_KEYSET_FILE")
+}
+
+// Grant loads the keyset for refresh tokens: from its file, else from the variable FRESHET_GRANT_KEYSET.
+func (k *Keysets) Grant() (*seal.Keyset, error) {
+	return loadKeyset("grant", k.GrantFile, os.Getenv("FRESHET_GRANT_KEYSET"))
+}
+
+// Access loads the keyset for access tokens: from its file, else from the variable FRESHET_ACCESS_KEYSET.
+func (k *Keysets) Access() (*seal.Keyset, error) {
+	return loadKeyset("access", k.AccessFile, os.Getenv("FRESHET_ACCESS_KEYSET"))
+}
+
+// Both loads both keysets and reports what is wrong with either.
+func (k *Keysets) Both() (grant, access *seal.Keyset, err error) {
+	grant, err1 := k.Grant()
+	access, err2 := k.Access()
+	return grant, access, errors.Join(err1, err2)
+}
+
+func loadKeyset(which, file, content string) (*seal.Keyset, error) {
+	data := []byte(content)
+	switch {
+	case file != "":
+		var err error
+		if data, err = os.ReadFile(file); err != nil {
+			return nil, fmt.Errorf("read %s keyset: %w", which, err)
+		}
+	case content == "":
+		return nil, fmt.Errorf("no %s keyset: give --%s-keyset FILE (make one with freshet keys generate)", which, which)
+	}
+	k, err := seal.LoadKeyset(data)
+	if err != nil {
+		return nil, fmt.Errorf("load %s keyset: %w", which, err)
+	}
+	return k, nil
+}

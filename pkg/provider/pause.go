@@ -1,0 +1,16 @@
+package provider
+
+import "time"
+
+// Pause stops refreshes, of one credential or of a whole provider, until somebody lifts it or Until
+// has passed. It says who stopped them and why, so that whoever finds the pause knows whom to ask.
+type Pause struct {
+	By     string    `json:"by"`
+	Until  time.Time `json:"until,omitzero"` // zero: until lifted
+	Reason string    `json:"reason,omitempty"`
+}
+
+// Active reports whether the pause still holds at now. A nil Pause holds nothing.
+func (p *Pause) Active(now time.Time) bool {
+	return p != nil && (p.Until.IsZero() || now.Before(p.Until))
+}

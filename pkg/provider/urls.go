@@ -1,0 +1,66 @@
+package provider
+
+import (
+	"errors"
+	"net/netip"
+	"net/url"
+	"strings"
+)
+
+// checkURLs also asks for the one endpoint nothing works without.
+func (d Definition) checkURLs(f *faults) {
+	if d.TokenURL == "" {
+		if d.Issuer != "" {
+			f.add("token_url", "missing: this version does not discover endpoints from the issuer; give the token endpoint")
+		} else {
+			f.add("token_url", "missing: give the provider's token endpoint")
+		}
+	}
+	for _, u := range []struct{ field, value string }{
+		{"issuer", d.Issuer}, {"auth_url", d.AuthURL}, {"token_url", d.TokenURL}, {"device_url", d.DeviceURL},
+		{"revoke_url", d.RevokeURL}, {"introspect_url", d.IntrospectURL},
+	} {
+		if u.value == "" {
+			continue
+		}
+		if problem := urlProblem(u.value); problem != "" {
+			f.add(u.field, "%s", problem)
+		}
+	}
+	if strings.Contains(d.Issuer, "?") {
+		f.add("issuer", "has a query, which RFC 8414 section 2 forbids")
+	}
+}
+
+// urlProblem says what is wrong with an endpoint's URL, or "". RFC 6749 sections 3.1 and 3.2 forbid fragments.
+func urlProblem(raw string) string {
+	u, err := url.Parse(raw)
+	switch {
+	case err != nil:
+		// url.Error repeats the whole URL, which may carry a password.
+		var e *url.Error
+		if errors.As(err, &e) {
+			err = e.Err
+		}
+		return "not a URL: " + err.Error()
+	case u.Host == "" || u.Hostname() == "" || u.Scheme != "https" && u.Scheme != "http":
+		return "want an absolute URL such as https://login.example.com/token"
+	case u.User != nil:
+		return "has a user name or password in it: remove it; client_id and client_secret are how a client signs in"
+	case strings.Contains(raw, "#"):
+		return "has a fragment (#…), which no endpoint may have: remove it"
+	case u.Scheme == "http" && !Loopback(u.Hostname()):
+		return "plain http would show tokens to the network: want https (http is for localhost, 127.0.0.0/8 and ::1 only)"
+	}
+	return ""
+}
+
+// Loopback reports whether host, as url.URL.Hostname gives it, is this very machine: localhost, 127.0.0.0/8
+// or ::1. Only there may a token endpoint do without TLS.
+func Loopback(host string) bool {
+	if strings.EqualFold(host, "localhost") {
+		return true
+	}
+	ip, err := netip.ParseAddr(host)
+	return err == nil && ip.IsLoopback()
+}

@@ -1,0 +1,238 @@
+package provider_test
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/freshetdev/freshet/pkg/provider"
+	"github.com/freshetdev/freshet/pkg/seal"
+)
+
+// acme returns a definition that is fine, for a test to spoil.
+func acme() provider.Definition {
+	return provider.Definition{
+		Name: "acme", AuthURL: "https://login.example.com/authorize", TokenURL: "https://login.example.com/token",
+		ClientID: "abc", AuthStyle: provider.AuthBasic, ClientSecrets: []seal.Secret{seal.NewSecret("s3cret")},
+		Scopes: []string{"read", "https://example.com/auth/mail"}, Rotation: provider.RotationStrict,
+	}
+}
+
+// lines returns the messages of a joined error.
+func lines(err error) []string {
+	if err == nil {
+		return nil
+	}
+	return strings.Split(err.Error(), "\n")
+}
+
+func TestValidateAcceptsWhatIsFine(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string]func(*provider.Definition){
+		"as it is":               func(*provider.Definition) {},
+		"everything optional":    everythingOptional,
+		"public client":          func(d *provider.Definition) { d.AuthStyle, d.ClientSecrets = "", nil },
+		"public client, said so": func(d *provider.Definition) { d.AuthStyle, d.ClientSecrets = provider.AuthNone, nil },
+		"plain http on loopback": func(d *provider.Definition) {
+			d.AuthURL, d.TokenURL, d.RevokeURL = "http://localhost:8080/a", "http://127.0.0.53/t", "http://[::1]:9/r"
+		},
+		"a lead that is long":           func(d *provider.Definition) { d.Refresh.MinLead = days(1) },
+		"a lead that is short":          func(d *provider.Definition) { d.Refresh.MaxLead = provider.Duration(10 * time.Second) },
+		"tokens that live long":         func(d *provider.Definition) { d.Refresh.DefaultLifetime = days(400) },
+		"tokens without an end":         func(d *provider.Definition) { d.Refresh.DefaultLifetime = provider.Never },
+		"lifetimes without a bound":     func(d *provider.Definition) { d.Refresh.MaxLifetime = provider.Never },
+		"lifetimes with a low bound":    func(d *provider.Definition) { d.Refresh.MaxLifetime = provider.Duration(time.Minute) },
+		"a query in an endpoint":        func(d *provider.Definition) { d.TokenURL += "?tenant=7" },
+		"a client id with blanks":       func(d *provider.Definition) { d.ClientID = "my client" },
+		"two secrets":                   func(d *provider.Definition) { d.ClientSecrets = append(d.ClientSecrets, seal.NewSecret("b")) },
+		"a name as long as it can get":  func(d *provider.Definition) { d.Name = "0" + strings.Repeat("-z", 15) + "9" },
+		"the same word twice in a list": func(d *provider.Definition) { d.Words.Rejected = []string{"dead", "dead"} },
+		"a word with a blank in it":     func(d *provider.Definition) { d.Words.Throttled = []string{"Access Denied"} },
+		"a grace too short for two tries": func(d *provider.Definition) {
+			d.Rotation, d.RotationGrace = provider.RotationGrace, provider.Duration(3*time.Second)
+		},
+	} {
+		d := acme()
+		change(&d)
+		if err := d.Validate(); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func days(n int) provider.Duration { return provider.Duration(n) * provider.Duration(24*time.Hour) }
+
+// everythingOptional sets every field that may be left out.
+func everythingOptional(d *provider.Definition) {
+	d.Issuer, d.DeviceURL = "https://login.example.com", "https://login.example.com/device"
+	d.RevokeURL, d.IntrospectURL = "https://login.example.com/revoke", "https://login.example.com/introspect"
+	d.AuthStyle, d.Grant = provider.AuthPost, provider.GrantAuthorizationCode
+	d.Rotation, d.RotationGrace = provider.RotationGrace, provider.Duration(30*time.Second)
+	d.Refresh = provider.Refresh{
+		MinLead: provider.Duration(30 * time.Second), MaxLead: provider.Duration(10 * time.Minute),
+		DefaultLifetime: provider.Duration(2 * time.Hour), MaxLifetime: days(30),
+		Cron: "CRON_TZ=Europe/Berlin 0 3 * * 1", KeepAlive: days(7), EarlyRefused: provider.Duration(time.Minute),
+	}
+	d.Limits = provider.Limits{Concurrency: 8, Rate: 50, Timeout: provider.Duration(10 * time.Second)}
+	d.Words = provider.Words{
+		NotConsumed: []string{"try_again"}, Throttled: []string{"rate_limited"},
+		Rejected: []string{"bad_refresh_token"}, Misconfigured: []string{"app_disabled"},
+	}
+}
+
+func TestValidateNamesEachFault(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		change func(*provider.Definition)
+		want   string // of the one line, behind "provider acme: "
+	}{
+		"preset": {func(d *provider.Definition) { d.Preset = "github" },
+			`preset: "github" is unknown: this version has no catalogue; write the endpoints out`},
+		"client credentials": {func(d *provider.Definition) { d.Grant = provider.GrantClientCredentials },
+			`grant: client_credentials is not supported by this version yet; only authorization_code is`},
+		"jwt bearer": {func(d *provider.Definition) { d.Grant = provider.GrantJWTBearer },
+			`grant: jwt_bearer is not supported by this version yet; only authorization_code is`},
+		"unknown grant": {func(d *provider.Definition) { d.Grant = "password" },
+			`grant: "password" is no grant type: want authorization_code`},
+		"no token endpoint": {func(d *provider.Definition) { d.TokenURL = "" },
+			`token_url: missing: give the provider's token endpoint`},
+		"issuer alone": {func(d *provider.Definition) { d.TokenURL, d.Issuer = "", "https://login.example.com" },
+			`token_url: missing: this version does not discover endpoints from the issuer; give the token endpoint`},
+		"issuer with a query": {func(d *provider.Definition) { d.Issuer = "https://login.example.com?a=b" },
+			`issuer: has a query, which RFC 8414 section 2 forbids`},
+		"plain http": {func(d *provider.Definition) { d.TokenURL = "http://login.example.com/token" },
+			`token_url: plain http would show tokens to the network: want https (http is for localhost, 127.0.0.0/8 and ::1 only)`},
+		"plain http to what looks like loopback": {func(d *provider.Definition) { d.RevokeURL = "http://127.0.0.1.example.com/" },
+			`revoke_url: plain http would show tokens to the network: want https (http is for localhost, 127.0.0.0/8 and ::1 only)`},
+		"relative": {func(d *provider.Definition) { d.AuthURL = "/authorize" },
+			`auth_url: want an absolute URL such as https://login.example.com/token`},
+		"host alone": {func(d *provider.Definition) { d.DeviceURL = "login.example.com/device" },
+			`device_url: want an absolute URL such as https://login.example.com/token`},
+		"port alone": {func(d *provider.Definition) { d.DeviceURL = "https://:443/device" },
+			`device_url: want an absolute URL such as https://login.example.com/token`},
+		"another scheme": {func(d *provider.Definition) { d.TokenURL = "ftp://login.example.com/token" },
+			`token_url: want an absolute URL such as https://login.example.com/token`},
+		"not a URL": {func(d *provider.Definition) { d.IntrospectURL = "https://login.example.com:pörts/" },
+			`introspect_url: not a URL: invalid port ":pörts" after host`},
+		"password in a URL": {func(d *provider.Definition) { d.TokenURL = "https://user:hunter2@login.example.com/token" },
+			`token_url: has a user name or password in it: remove it; client_id and client_secret are how a client signs in`},
+		"fragment": {func(d *provider.Definition) { d.AuthURL = "https://login.example.com/#/authorize" },
+			`auth_url: has a fragment (#…), which no endpoint may have: remove it`},
+		"empty fragment": {func(d *provider.Definition) { d.AuthURL = "https://login.example.com/#" },
+			`auth_url: has a fragment (#…), which no endpoint may have: remove it`},
+		"no client id": {func(d *provider.Definition) { d.ClientID = "" },
+			`client_id: missing: give the id under which the provider knows this client`},
+		"client id beyond ASCII": {func(d *provider.Definition) { d.ClientID = "ab\ncé" },
+			`client_id: "ab\ncé" has characters that no client id may have; only printable ASCII is allowed`},
+		"empty secret": {func(d *provider.Definition) { d.ClientSecrets = append(d.ClientSecrets, seal.Secret{}) },
+			`client_secret: secret 2 of 2 is empty`},
+		"basic without a secret": {func(d *provider.Definition) { d.ClientSecrets = nil },
+			`client_secret: missing: auth_style basic sends one; a public client has auth_style none`},
+		"none with a secret": {func(d *provider.Definition) { d.AuthStyle = provider.AuthNone },
+			`auth_style: none sends no secret, but there is a client_secret: choose basic or post, or remove the secret`},
+		"a secret and no style": {func(d *provider.Definition) { d.AuthStyle = "" },
+			`auth_style: missing: a client with a secret must say how the provider wants it, basic or post; it is never guessed`},
+		"private key": {func(d *provider.Definition) { d.AuthStyle = provider.AuthPrivateKeyJWT },
+			`auth_style: private_key_jwt is not supported by this version yet; choose basic, post or none`},
+		"unknown style": {func(d *provider.Definition) { d.AuthStyle = "header" },
+			`auth_style: "header" is no way to authenticate: want basic, post or none`},
+		"two scopes in one": {func(d *provider.Definition) { d.Scopes = []string{"a", "b c"} },
+			`scopes: "b c" is not a scope: want printable ASCII without blanks, quotes and backslashes, one scope each`},
+		"empty scope": {func(d *provider.Definition) { d.Scopes = []string{""} },
+			`scopes: "" is not a scope: want printable ASCII without blanks, quotes and backslashes, one scope each`},
+		"unknown rotation": {func(d *provider.Definition) { d.Rotation = "yes" },
+			`rotation: "yes" is no rotation class: want none, overlap, grace, until_used or strict`},
+		"grace without its length": {func(d *provider.Definition) { d.Rotation = provider.RotationGrace },
+			`rotation_grace: missing: want 1s to 365d`},
+		"grace without end": {func(d *provider.Definition) { d.Rotation, d.RotationGrace = provider.RotationGrace, provider.Never },
+			`rotation_grace: never is out of bounds: want 1s to 365d`},
+		"length without grace": {func(d *provider.Definition) { d.RotationGrace = provider.Duration(30 * time.Second) },
+			`rotation_grace: 30s has no meaning with rotation strict: choose rotation grace, or remove it`},
+		"leads crossed": {func(d *provider.Definition) {
+			d.Refresh.MinLead, d.Refresh.MaxLead = provider.Duration(time.Hour), provider.Duration(time.Minute)
+		}, `refresh.min_lead: 1h is longer than max_lead, 1m`},
+		"lead without end": {func(d *provider.Definition) { d.Refresh.MaxLead = provider.Never },
+			`refresh.max_lead: never is out of bounds: want 1s to 30d`},
+		"lifetimes crossed": {func(d *provider.Definition) { d.Refresh.DefaultLifetime, d.Refresh.MaxLifetime = days(2), days(1) },
+			`refresh.default_lifetime: 2d is longer than max_lifetime, 1d`},
+		"negative": {func(d *provider.Definition) { d.Refresh.EarlyRefused = -1 },
+			`refresh.early_refused: -1ns is out of bounds: want 1s to 30d`},
+		"kept alive too often": {func(d *provider.Definition) { d.Refresh.KeepAlive = provider.Duration(time.Second) },
+			`refresh.keep_alive: 1s is out of bounds: want 5s to 3650d`},
+		"cron": {func(d *provider.Definition) { d.Refresh.Cron = "0 3 * *" },
+			`refresh.cron: schedule "0 3 * *": expected exactly 5 fields, found 4: [0 3 * *]; ` +
+				`want five fields such as "0 3 * * *", if need be after CRON_TZ=Europe/Berlin`},
+		"no concurrency": {func(d *provider.Definition) { d.Limits.Concurrency = -1 },
+			`limits.concurrency: -1 is out of bounds: want 1 to 10000 calls in flight`},
+		"too much concurrency": {func(d *provider.Definition) { d.Limits.Concurrency = 10_001 },
+			`limits.concurrency: 10001 is out of bounds: want 1 to 10000 calls in flight`},
+		"negative rate": {func(d *provider.Definition) { d.Limits.Rate = -5 },
+			`limits.rate: -5 is no rate: want more than 0, such as 50/s, or nothing for no limit`},
+		"rate that is no number": {func(d *provider.Definition) { d.Limits.Rate = provider.Rate(math.NaN()) },
+			`limits.rate: NaN is no rate: want more than 0, such as 50/s, or nothing for no limit`},
+		"rate beyond all bounds": {func(d *provider.Definition) { d.Limits.Rate = provider.Rate(math.Inf(1)) },
+			`limits.rate: +Inf is no rate: want more than 0, such as 50/s, or nothing for no limit`},
+		"hasty": {func(d *provider.Definition) { d.Limits.Timeout = provider.Duration(999 * time.Millisecond) },
+			`limits.timeout: 999ms is out of bounds: want 1s to 5m`},
+		"patient": {func(d *provider.Definition) { d.Limits.Timeout = provider.Duration(301 * time.Second) },
+			`limits.timeout: 5m1s is out of bounds: want 1s to 5m`},
+		"empty word": {func(d *provider.Definition) { d.Words.Rejected = []string{""} },
+			`words.rejected: "" cannot be an error code: want 1 to 64 characters of printable ASCII`},
+		"word of two meanings": {func(d *provider.Definition) {
+			d.Words.Throttled, d.Words.Misconfigured = []string{"nope"}, []string{"nope"}
+		}, `words.misconfigured: "nope" is in words.throttled too: a word has one meaning`},
+	} {
+		d := acme()
+		tc.change(&d)
+		if got, want := fmt.Sprint(d.Validate()), "provider acme: "+tc.want; got != want {
+			t.Errorf("%s:\n got %s\nwant %s", name, got, want)
+		}
+	}
+}
+
+func TestValidateRefusesNames(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"", "-a", "Acme", "a.b", "a_b", "a/b", "a b", "ä", "a\n", strings.Repeat("a", 33)} {
+		d := acme()
+		d.Name = name
+		want := fmt.Sprintf("provider %s: name: %q cannot name a provider: want 1 to 32 of a-z, 0-9 and -, not starting with -", name, name)
+		if got := fmt.Sprint(d.Validate()); got != want {
+			t.Errorf("%q:\n got %s\nwant %s", name, got, want)
+		}
+	}
+}
+
+func TestValidateReportsAllFaultsAtOnce(t *testing.T) {
+	t.Parallel()
+	d := provider.Definition{
+		Name: "acme", Preset: "x", Grant: "y", AuthURL: "z", AuthStyle: "w", Scopes: []string{" "}, Rotation: "v",
+		Refresh: provider.Refresh{Cron: "u", KeepAlive: 1}, Limits: provider.Limits{Rate: -1},
+		Words: provider.Words{Rejected: []string{""}},
+	}
+	err := d.Validate()
+	var fields []string
+	for _, e := range err.(interface{ Unwrap() []error }).Unwrap() {
+		var f *provider.Fault
+		if !errors.As(e, &f) || f.Provider != "acme" || f.Problem == "" {
+			t.Fatalf("%T %v", e, e)
+		}
+		fields = append(fields, f.Field)
+	}
+	const want = "preset grant token_url auth_url client_id auth_style scopes rotation refresh.cron refresh.keep_alive limits.rate words.rejected"
+	if got := strings.Join(fields, " "); got != want || len(lines(err)) != len(fields) {
+		t.Errorf("faults\n got %s\nwant %s", got, want)
+	}
+}
+
+func TestValidateNeverShowsSecrets(t *testing.T) {
+	t.Parallel()
+	d := acme()
+	d.ClientSecrets, d.AuthStyle = []seal.Secret{seal.NewSecret("hunter2"), {}}, "nonsense"
+	d.TokenURL, d.AuthURL = "https://u:hunter2@example.com/%zz", "https://u:hunter2@example.com"
+	if err := d.Validate(); len(lines(err)) != 4 || strings.Contains(err.Error(), "hunter2") {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,136 @@
+package refresh
+
+import (
+	"time"
+
+	"github.com/freshetdev/freshet/pkg/events"
+	"github.com/freshetdev/freshet/pkg/provider"
+	"github.com/freshetdev/freshet/pkg/seal"
+)
+
+// attemptFacts is what a commit needs to know of the attempt behind it.
+type attemptFacts struct {
+	ID        string
+	Worker    string
+	Reason    events.Reason
+	StartedAt time.Time // NATS time at which the request began
+	Now       time.Time // NATS time of the commit
+}
+
+// afterSuccess returns the record with the reply in it: a new version, nothing claimed, nothing in doubt.
+func afterSuccess(r Record, d *provider.Definition, a attemptFacts, g Grant, reply Reply, keys Keys) (Record, error) {
+	r.V = SchemaVersion
+	r.Version++
+	r.State, r.Claim, r.Doubt, r.Failure = StateActive, nil, nil, nil
+	r.Last = &Last{Attempt: a.ID, Outcome: ClassOK, Reason: a.Reason}
+	r.Meta = reply.Meta
+	if reply.Scopes != nil {
+		r.Scopes = reply.Scopes
+	}
+	r.TokenType = reply.TokenType
+	setTimes(&r, d, a.StartedAt, reply)
+	return r, keys.Seal(&r, nextGrant(g, reply.RefreshToken), reply.AccessToken)
+}
+
+// nextGrant keeps the spent refresh token until its successor has worked once (RFC 6749 section 6: no new one means
+// that the old one stays).
+func nextGrant(g Grant, issued seal.Secret) Grant {
+	if issued.IsZero() || issued.Reveal() == g.RefreshToken.Reveal() {
+		return Grant{RefreshToken: g.RefreshToken}
+	}
+	return Grant{RefreshToken: issued, Previous: g.RefreshToken}
+}
+
+// setTimes counts every lifetime from the start of the request.
+func setTimes(r *Record, d *provider.Definition, started time.Time, reply Reply) {
+	r.IssuedAt = started.UTC()
+	r.ExpiresAt = time.Time{}
+	if life := Lifetime(d.Refresh, reply.Lifetime); life > 0 {
+		r.ExpiresAt = r.IssuedAt.Add(life)
+	}
+	if reply.GrantLifetime > 0 {
+		r.GrantExpiresAt = r.IssuedAt.Add(reply.GrantLifetime)
+	}
+	r.RefreshAt = RefreshAt(r.Credential().Key(), d.Refresh, r.IssuedAt, r.ExpiresAt)
+}
+
+// afterFailure returns the record with a failed attempt in it. The token it holds stays as it is.
+func afterFailure(r Record, d *provider.Definition, a attemptFacts, j Judgement, status int) Record {
+	r.V = SchemaVersion
+	confirmed := j.Class == ClassRejected && rejectionConfirmed(r.Failure, a.Now)
+	r.Claim = nil
+	r.Last = &Last{Attempt: a.ID, Outcome: j.Class, Reason: a.Reason}
+	r.Failure = nextFailure(r.Failure, j, status, a.Now)
+	if j.Class == ClassUnknown {
+		r.Doubt = nextDoubt(r.Doubt, a)
+	}
+	switch {
+	case confirmed:
+		r.State, r.RefreshAt = StateReauthRequired, time.Time{}
+	default:
+		r.State, r.RefreshAt = retryState(&r, d, a, j)
+	}
+	return r
+}
+
+// retryState says in which state a failed attempt leaves the record and when the next one is due.
+func retryState(r *Record, d *provider.Definition, a attemptFacts, j Judgement) (State, time.Time) {
+	key := r.Credential().Key()
+	at := RetryAt(key, a.Now, r.ExpiresAt, r.Failure.Count)
+	switch {
+	case j.Class == ClassRejected:
+		return StateRetrying, a.Now.Add(confirmRejection + spread(key, r.Failure.Count, confirmRejection/6))
+	case j.Class == ClassMisconfigured:
+		return r.State, at // the client's fault: no credential is marked
+	case r.Doubt != nil && retryAllowed(d, r.Doubt, at):
+		return StateRetrying, at
+	case r.Doubt != nil && retryAllowed(d, r.Doubt, a.Now.Add(minBackoff)):
+		return StateRetrying, a.Now.Add(minBackoff) // only an early second try fits the grace
+	case r.Doubt != nil:
+		return StateUncertain, laterOf(at, LastTryAt(r.IssuedAt, r.ExpiresAt))
+	case j.RetryAfter > 0:
+		return StateRetrying, laterOf(at, a.Now.Add(j.RetryAfter))
+	}
+	return StateRetrying, at
+}
+
+// afterDeath returns the record after a claim whose author did not come back, at a provider that allows no second
+// try now: the doubt is written down and nothing is presented.
+func afterDeath(r Record, d *provider.Definition, doubt *Doubt, now time.Time) Record {
+	a := attemptFacts{ID: doubt.Attempt, Worker: doubt.Worker, Now: now, StartedAt: doubt.FirstSentAt}
+	if r.Last != nil {
+		a.Reason = r.Last.Reason
+	}
+	r.Doubt = doubt
+	return afterFailure(r, d, a, Judgement{Class: ClassUnknown, Code: "claim_died"}, 0)
+}
+
+// nextFailure counts the run of failures.
+func nextFailure(f *Failure, j Judgement, status int, now time.Time) *Failure {
+	next := &Failure{Count: 1, Since: now, Class: j.Class, Code: j.Code, Status: status, At: now}
+	if f != nil {
+		next.Count, next.Since = f.Count+1, f.Since
+	}
+	return next
+}
+
+// nextDoubt keeps the earliest moment at which the refresh token may have been spent.
+func nextDoubt(d *Doubt, a attemptFacts) *Doubt {
+	next := &Doubt{Attempt: a.ID, Worker: a.Worker, FirstSentAt: a.StartedAt.UTC()}
+	if d != nil && d.FirstSentAt.Before(next.FirstSentAt) {
+		next.FirstSentAt = d.FirstSentAt
+	}
+	return next
+}
+
+// rejectionConfirmed reports whether the provider said the same a minute or more ago.
+func rejectionConfirmed(f *Failure, now time.Time) bool {
+	return f != nil && f.Class == ClassRejected && now.Sub(f.At) >= confirmRejection-dueSlack
+}
+
+func laterOf(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}

@@ -1,0 +1,152 @@
+package refresh
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/freshetdev/freshet/pkg/provider"
+)
+
+// errTooLate is the fence's refusal.
+var errTooLate = errors.New("too little of the claim is left")
+
+// presentation is one attempt between its claim and its commit.
+type presentation struct {
+	job      Job
+	provider *provider.Definition
+	claimed  Stored // the record with our claim in it
+	grant    Grant
+	decision Decision
+	sending  time.Time // local time, both clocks, at which we began to send the claim
+}
+
+// attempt claims the record and presents its refresh token once; again is true when the claim lost to another
+// write.
+func (e *Engine) attempt(ctx context.Context, job Job, s Stored, dec Decision, d *provider.Definition) (res Result, again bool) {
+	g, res, ok := e.openGrant(s)
+	if !ok {
+		res.Decision = dec
+		return res, false
+	}
+	if e.cfg.Ready != nil {
+		if err := e.cfg.Ready(); err != nil {
+			return Result{Verdict: VerdictNak, Class: ClassLocal, Decision: dec, Err: fmt.Errorf("no attempt may start: %w", err)}, false
+		}
+	}
+	if ctx.Err() != nil {
+		return Result{Verdict: VerdictNak, Class: ClassFresh, Decision: dec, Err: ctx.Err()}, false
+	}
+	p := &presentation{job: job, provider: d, grant: g, decision: dec}
+	err := e.claim(ctx, p, s)
+	switch {
+	case err == nil:
+		return e.fly(context.WithoutCancel(ctx), p), false
+	case errors.Is(err, ErrConflict), errors.Is(err, ErrTooLarge):
+		return unsettled(Result{Class: ClassFresh, Decision: dec, Before: s.Record.Version, After: s.Record.Version}, err)
+	default:
+		return e.release(context.WithoutCancel(ctx), p, err), false
+	}
+}
+
+// claim writes that we are about to present this record's refresh token. When the write's outcome is unknown only the
+// leader can tell.
+func (e *Engine) claim(ctx context.Context, p *presentation, s Stored) error {
+	rec := s.Record
+	rec.Doubt = p.decision.Doubt
+	p.sending = time.Now()
+	rec.Claim = &Claim{
+		Attempt: NewAttemptID(), Worker: e.cfg.Worker,
+		TTL: provider.Duration(p.provider.Timing().ClaimTTL), At: e.cfg.Now().UTC(),
+	}
+	p.claimed.Record = rec
+	rev, err := e.cfg.Store.Put(ctx, Write{Record: rec, Revision: s.Revision})
+	if err == nil {
+		p.claimed.Revision = rev
+		return nil
+	}
+	if !errors.Is(err, ErrConflict) && !errors.Is(err, ErrTooLarge) {
+		now, readErr := e.cfg.Store.Get(ctx, rec.Credential())
+		if readErr == nil && now.Record.Claim != nil && now.Record.Claim.Attempt == rec.Claim.Attempt {
+			p.claimed = now
+			return nil
+		}
+	}
+	return fmt.Errorf("claim %s: %w", rec.Credential(), err)
+}
+
+// release ends an attempt whose claim may or may not stand. Nothing was presented; the journal says so, and so does
+// the record as soon as it can be reached. Otherwise the claim, found dead later, would cast a false doubt.
+func (e *Engine) release(ctx context.Context, p *presentation, cause error) Result {
+	now := time.Now()
+	res := e.land(ctx, p, Outcome{Phase: PhaseNotSent, StartedAt: now, EndedAt: now, Err: "the claim's fate was unknown"})
+	res.Err = errors.Join(cause, res.Err)
+	return res
+}
+
+// fence refuses the first byte when the claim may end before the answer is here. Both clocks are asked: the
+// monotonic one may stand still while the machine sleeps, the wall clock may be set.
+func (p *presentation) fence() error {
+	t := p.provider.Timing()
+	limit := t.ClaimTTL - t.Timeout
+	now := time.Now()
+	monotonic, wall := now.Sub(p.sending), now.Round(0).Sub(p.sending.Round(0))
+	if monotonic > limit || wall > limit || wall < -limit {
+		return errTooLate
+	}
+	return nil
+}
+
+// fly presents the refresh token. Nothing cancels it.
+func (e *Engine) fly(ctx context.Context, p *presentation) Result {
+	out, secretsLeft := e.exchange(ctx, p)
+	res := e.land(ctx, p, out)
+	res.Exchange = out.EndedAt.Sub(out.StartedAt)
+	if secretsLeft && res.Class == ClassMisconfigured {
+		res.Class, res.Detail = ClassTransient, "client secret refused; the next one is tried"
+	}
+	return res
+}
+
+// land journals what came of an attempt, commits and tells.
+func (e *Engine) land(ctx context.Context, p *presentation, out Outcome) Result {
+	j := e.journalled(p, out)
+	e.flying.Store(j.Attempt, true)
+	defer e.flying.Delete(j.Attempt)
+	entry, err := e.cfg.Keys.sealEntry(j)
+	if err == nil {
+		err = e.cfg.Journal.Append(entry)
+	}
+	// A journal that failed is no reason to lose the reply in hand: commit all the same.
+	res := e.settle(ctx, j, p.provider, p.claimed)
+	res.Decision = p.decision
+	if err != nil {
+		res.Err = errors.Join(res.Err, fmt.Errorf("journal: %w", err))
+	}
+	return res
+}
+
+// exchange makes the attempt's one request.
+func (e *Engine) exchange(ctx context.Context, p *presentation) (out Outcome, secretsLeft bool) {
+	secret, index := e.secrets.pick(p.provider)
+	start := time.Now()
+	deadline := start.Add(p.provider.Timing().Timeout)
+	out = e.cfg.Exchange.Exchange(ctx, Request{
+		Attempt: p.claimed.Record.Claim.Attempt, Provider: p.provider, ClientSecret: secret,
+		RefreshToken: p.grant.RefreshToken, Deadline: deadline, Fence: p.fence,
+	})
+	if Classify(p.provider, out).Code == "invalid_client" {
+		return out, e.secrets.refused(p.provider, index)
+	}
+	return out, false
+}
+
+func (e *Engine) journalled(p *presentation, out Outcome) journalled {
+	r := &p.claimed.Record
+	return journalled{
+		Attempt: r.Claim.Attempt, Worker: e.cfg.Worker, Key: r.Credential().Key(),
+		GrantID: r.GrantID, Generation: r.Generation, Version: r.Version, Reason: p.job.Reason,
+		Skew: int64(e.cfg.Now().Sub(time.Now())), Outcome: out,
+	}
+}

@@ -1,0 +1,198 @@
+package refresh
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/freshetdev/freshet/pkg/events"
+	"github.com/freshetdev/freshet/pkg/provider"
+	"github.com/freshetdev/freshet/pkg/seal"
+)
+
+// Config is what an Engine works with. Every field but those marked optional is required.
+type Config struct {
+	Worker   string // who claims; unique in the fleet
+	Store    Store
+	Exchange Exchanger
+	Journal  Journal
+	Teller   Teller
+	Keys     Keys
+	// Provider returns a definition with its secrets open; ok is false for a provider nobody has applied.
+	Provider func(name string) (d *provider.Definition, ok bool)
+	// Now is NATS time.
+	Now func() time.Time
+	// Ready is asked before a claim; an error means that no attempt may start, such as a journal that cannot be
+	// written. Optional.
+	Ready func() error
+	// Revoke withdraws a token at the provider. Optional.
+	Revoke func(ctx context.Context, d *provider.Definition, clientSecret, token seal.Secret) error
+	// Observe hears of each job's end. Optional.
+	Observe func(Result)
+	// Patience bounds how long one job's worker tries to commit and tell before it leaves the rest to the
+	// journal. Optional; default: the lane's AckWait.
+	Patience time.Duration
+}
+
+// Verdict is what becomes of the job's message.
+type Verdict string
+
+// The verdicts.
+const (
+	VerdictAck   Verdict = "ack"   // done with, or somebody comes back to it
+	VerdictNak   Verdict = "nak"   // this worker cannot; another one may, at once
+	VerdictLeave Verdict = "leave" // nothing is known for sure: redelivery decides
+)
+
+// Result is the end of one job.
+type Result struct {
+	Credential events.Credential
+	Job        Job
+	Verdict    Verdict
+	Class      Class // of the attempt; ClassFresh when there was none
+	Decision   Decision
+	Attempt    string // empty when there was none
+	Worker     string
+	// Before and After are the versions around the job; Margin is how long before the old token's end the new
+	// one was committed (negative: after it), 0 when the old one had no end.
+	Before, After uint64
+	Margin        time.Duration
+	// Exchange is how long the provider took, Total the whole job.
+	Exchange, Total time.Duration
+	Code            string
+	RetryAfter      time.Duration
+	Detail          string
+	ClockSkew       time.Duration // the provider's clock minus ours; 0 when its answer did not say
+	Err             error         // what kept the job from its normal end; never carries token material
+}
+
+// Engine carries out refresh jobs: decide, claim, exchange, journal, commit, tell. It is safe for
+// concurrent use.
+type Engine struct {
+	cfg     Config
+	secrets secretOrder
+	flying  sync.Map // attempts whose own job still settles them
+}
+
+// NewEngine returns an engine.
+func NewEngine(cfg Config) *Engine { return &Engine{cfg: cfg} }
+
+// maxConflicts is how often a job starts over because the record changed before its claim.
+const maxConflicts = 3
+
+// Do carries out one job. Cancelling ctx stops it before the claim; from then on the job runs to its end, bounded by
+// the claim and Config.Patience.
+func (e *Engine) Do(ctx context.Context, c events.Credential, job Job) Result {
+	begun := time.Now()
+	res := e.do(ctx, c, job)
+	res.Credential, res.Job, res.Worker, res.Total = c, job, e.cfg.Worker, time.Since(begun)
+	if e.cfg.Observe != nil {
+		e.cfg.Observe(res)
+	}
+	return res
+}
+
+func (e *Engine) do(ctx context.Context, c events.Credential, job Job) Result {
+	d, ok := e.cfg.Provider(c.Provider)
+	if !ok {
+		return Result{Verdict: VerdictAck, Class: ClassFresh, Err: fmt.Errorf("provider %q is not known here: run freshet apply", c.Provider)}
+	}
+	for range maxConflicts {
+		res, again := e.try(ctx, c, job, d)
+		if !again {
+			return res
+		}
+	}
+	return Result{Verdict: VerdictAck, Class: ClassFresh, Decision: Decision{Action: ActionBusy, Why: WhyClaimed}}
+}
+
+// try reads, decides and acts once; again is true when the record changed before anything was done.
+func (e *Engine) try(ctx context.Context, c events.Credential, job Job, d *provider.Definition) (res Result, again bool) {
+	stored, err := e.cfg.Store.Get(ctx, c)
+	switch {
+	case errors.Is(err, ErrNotFound), errors.Is(err, ErrMalformed):
+		return Result{Verdict: VerdictAck, Class: ClassFresh, Err: err}, false
+	case err != nil:
+		return Result{Verdict: VerdictLeave, Class: ClassLocal, Err: fmt.Errorf("read record of %s: %w", c, err)}, false
+	}
+	dec := Decide(Input{Job: job, Stored: stored, Provider: d, Now: e.cfg.Now()})
+	switch dec.Action {
+	case ActionAttempt:
+		return e.attempt(ctx, job, stored, dec, d)
+	case ActionResolve:
+		return e.resolve(ctx, stored, dec, d)
+	default:
+		return e.pass(ctx, stored, dec)
+	}
+}
+
+// pass ends a job without an attempt. Whoever did the work may have died before telling, so the record's state is
+// told again.
+func (e *Engine) pass(ctx context.Context, s Stored, dec Decision) (Result, bool) {
+	res := Result{Verdict: VerdictAck, Class: ClassFresh, Decision: dec, Before: s.Record.Version, After: s.Record.Version}
+	if s.Headerless {
+		rev, err := e.cfg.Store.Put(ctx, Write{Record: s.Record, Revision: s.Revision})
+		if err != nil {
+			return unsettled(res, fmt.Errorf("repair headers of %s: %w", s.Record.Credential(), err))
+		}
+		s.Revision = rev
+	}
+	if err := e.tell(ctx, s); err != nil {
+		return unsettled(res, err)
+	}
+	return res, false
+}
+
+// resolve writes down that an attempt's outcome will never be known.
+func (e *Engine) resolve(ctx context.Context, s Stored, dec Decision, d *provider.Definition) (Result, bool) {
+	now := e.cfg.Now()
+	res := Result{Verdict: VerdictAck, Class: ClassUnknown, Decision: dec, Before: s.Record.Version, After: s.Record.Version}
+	next := afterDeath(s.Record, d, dec.Doubt, now)
+	rev, err := e.cfg.Store.Put(ctx, Write{Record: next, Revision: s.Revision})
+	if err != nil {
+		return unsettled(res, fmt.Errorf("write down the doubt about %s: %w", next.Credential(), err))
+	}
+	if err := e.tell(ctx, Stored{Record: next, Revision: rev}); err != nil {
+		return unsettled(res, err)
+	}
+	return res, false
+}
+
+// unsettled ends a job whose last step failed: a conflict starts it over, anything else leaves it to redelivery.
+func unsettled(res Result, err error) (Result, bool) {
+	res.Verdict, res.Err = VerdictLeave, err
+	return res, errors.Is(err, ErrConflict)
+}
+
+func (e *Engine) tell(ctx context.Context, s Stored) error {
+	ev := CurrentEvent(s, e.source(), e.cfg.Now())
+	if err := e.cfg.Teller.Publish(ctx, ev); err != nil {
+		return fmt.Errorf("tell %s of %s: %w", ev.Type, s.Record.Credential(), err)
+	}
+	return nil
+}
+
+func (e *Engine) source() string { return "freshet/worker/" + e.cfg.Worker }
+
+func (e *Engine) patience(d *provider.Definition) time.Duration {
+	return cmp.Or(e.cfg.Patience, d.Timing().AckWait)
+}
+
+// openGrant opens what an attempt presents. A key this worker lacks is the worker's fault; a record that does
+// not open with a key it has is set aside.
+func (e *Engine) openGrant(s Stored) (Grant, Result, bool) {
+	g, err := e.cfg.Keys.OpenGrant(&s.Record)
+	switch {
+	case errors.Is(err, seal.ErrUnknownKey):
+		return g, Result{Verdict: VerdictNak, Class: ClassLocal, Err: err}, false
+	case err != nil:
+		return g, Result{Verdict: VerdictAck, Class: ClassLocal, Err: err}, false
+	case g.RefreshToken.IsZero():
+		err := fmt.Errorf("%s has no refresh token: log in again", s.Record.Credential())
+		return g, Result{Verdict: VerdictAck, Class: ClassFresh, Err: err}, false
+	}
+	return g, Result{}, true
+}

@@ -1,0 +1,76 @@
+package refresh
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"github.com/freshetdev/freshet/pkg/events"
+	"github.com/freshetdev/freshet/pkg/seal"
+)
+
+// Entry is one outcome in a worker's journal.
+type Entry struct {
+	ID   string // the attempt
+	Key  string // the credential's key
+	Data []byte // sealed
+	// Revision of the commit; 0 while it is not known.
+	Revision uint64
+}
+
+// Journal keeps outcomes until their commit is safe. Implementations MUST let an appended entry survive the death of
+// the process.
+type Journal interface {
+	// Append adds an outcome whose commit is not known yet.
+	Append(e Entry) error
+	// Committed says that the outcome is in the store at this revision.
+	Committed(id string, revision uint64) error
+	// Drop forgets an outcome that nothing will ever be done with.
+	Drop(id string) error
+	// SetAside keeps a reply that came too late, for a person to look at.
+	SetAside(id, reason string) error
+}
+
+// journalled is what an entry's sealed data holds: the outcome, and where it belongs.
+type journalled struct {
+	Attempt    string        `json:"attempt"`
+	Worker     string        `json:"worker"`
+	Key        string        `json:"key"`
+	GrantID    string        `json:"grant_id"`
+	Generation uint64        `json:"generation"`
+	Version    uint64        `json:"version"` // before the attempt
+	Reason     events.Reason `json:"reason"`
+	// Skew is NATS time minus the local time that Outcome's times were taken in, in nanoseconds.
+	Skew    int64   `json:"skew"`
+	Outcome Outcome `json:"outcome"`
+}
+
+// journalField binds a journal entry's ciphertext to its place, as a record's fields are bound to theirs.
+const journalField = "journal/"
+
+func (k Keys) sealEntry(j journalled) (Entry, error) {
+	plain, err := json.Marshal(j)
+	if err != nil {
+		return Entry{}, fmt.Errorf("seal outcome of attempt %s: %w", j.Attempt, err)
+	}
+	data, err := k.Grant.Seal(plain, k.entryBinding(j.Attempt, j.Key))
+	if err != nil {
+		return Entry{}, fmt.Errorf("seal outcome of attempt %s: %w", j.Attempt, err)
+	}
+	return Entry{ID: j.Attempt, Key: j.Key, Data: data}, nil
+}
+
+func (k Keys) openEntry(e Entry) (journalled, error) {
+	plain, err := k.Grant.Open(e.Data, k.entryBinding(e.ID, e.Key))
+	if err != nil {
+		return journalled{}, fmt.Errorf("open journalled outcome of attempt %s: %w", e.ID, err)
+	}
+	var j journalled
+	if err := json.Unmarshal(plain, &j); err != nil {
+		return journalled{}, fmt.Errorf("open journalled outcome of attempt %s: %w", e.ID, err)
+	}
+	return j, nil
+}
+
+func (k Keys) entryBinding(attempt, key string) seal.Binding {
+	return seal.Binding{Bucket: k.Bucket, Key: key, Field: journalField + attempt}
+}

@@ -1,0 +1,9 @@
+package refresh
+
+import (
+	"net/http"
+	"net/url"
+)
+
+// UseProxy sends every request of e through a proxy, whatever the environment says.
+func (e *HTTPExchange) UseProxy(proxy *url.URL) { e.transport.Proxy = http.ProxyURL(proxy) }

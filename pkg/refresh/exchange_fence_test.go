@@ -1,0 +1,415 @@
+package refresh_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httptrace"
+	"net/url"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/freshetdev/freshet/pkg/refresh"
+	"github.com/freshetdev/freshet/pkg/seal"
+)
+
+// secondTime is a fence that lets the check before the connection pass and refuses the first byte.
+func secondTime() func() error {
+	var asked atomic.Int32
+	return func() error {
+		if asked.Add(1) > 1 {
+			return errors.New("the claim is too old")
+		}
+		return nil
+	}
+}
+
+func TestExchangeWritesNothingWhenTheFenceRefuses(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	heard := make(chan []byte, 1)
+	go func() {
+		c, err := l.Accept()
+		if err != nil {
+			heard <- []byte(err.Error())
+			return
+		}
+		defer c.Close()
+		b, _ := io.ReadAll(c)
+		heard <- b
+	}()
+	req := exchangeRequest("http://" + l.Addr().String())
+	req.Fence = secondTime()
+	o := newTestExchange(t, refresh.HTTPExchangeConfig{}).Exchange(t.Context(), req)
+	wantOutcome(t, o, refresh.PhaseNotSent, "the claim is too old")
+	if b := <-heard; len(b) != 0 {
+		t.Fatalf("the server heard %q", b)
+	}
+}
+
+func TestExchangeAfterARefusalUsesOtherConnections(t *testing.T) {
+	t.Parallel()
+	var served atomic.Int32
+	srv := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		served.Add(1)
+		_, _ = io.WriteString(w, goodReply)
+	}))
+	defer srv.Close()
+	e := newTestExchange(t, refresh.HTTPExchangeConfig{RootCAs: rootsOf(srv)})
+	for range 3 { // the refused one finds a kept connection
+		wantOutcome(t, e.Exchange(t.Context(), exchangeRequest(srv.URL)), refresh.PhaseAnswered, "")
+		req := exchangeRequest(srv.URL)
+		req.Fence = secondTime()
+		wantOutcome(t, e.Exchange(t.Context(), req), refresh.PhaseNotSent, "the claim is too old")
+	}
+	if n := served.Load(); n != 3 {
+		t.Fatalf("server saw %d requests, want 3", n)
+	}
+}
+
+// A refusal must not be taken for a dead connection and tried on every other one of the pool.
+func TestExchangeRefusalCostsOneConnection(t *testing.T) {
+	t.Parallel()
+	const inFlight = 4
+	var together sync.WaitGroup
+	srv := exchangeServer(t, func(w http.ResponseWriter, _ *http.Request) {
+		together.Done()
+		together.Wait()
+		_, _ = io.WriteString(w, goodReply)
+	})
+	var dials atomic.Int32
+	e := newTestExchange(t, refresh.HTTPExchangeConfig{Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
+		dials.Add(1)
+		return new(net.Dialer).DialContext(ctx, network, addr)
+	}})
+	burst := func() {
+		together.Add(inFlight)
+		var wg sync.WaitGroup
+		for range inFlight {
+			wg.Go(func() { e.Exchange(t.Context(), exchangeRequest(srv.URL)) })
+		}
+		wg.Wait()
+	}
+	burst()
+	req := exchangeRequest(srv.URL)
+	req.Fence = secondTime()
+	wantOutcome(t, e.Exchange(t.Context(), req), refresh.PhaseNotSent, "the claim is too old")
+	burst()
+	if n := dials.Load(); n != inFlight+1 {
+		t.Errorf("%d connections, want %d", n, inFlight+1)
+	}
+}
+
+// closingConn tells when it is closed.
+type closingConn struct {
+	net.Conn
+	closed chan<- struct{}
+}
+
+func (c closingConn) Close() error {
+	err := c.Conn.Close()
+	c.closed <- struct{}{}
+	return err
+}
+
+// TLS says goodbye when it closes. On a connection that was just chosen for a request, that must not count as a
+// byte of the request.
+func TestExchangeGoodbyeIsNoRequest(t *testing.T) {
+	t.Parallel()
+	srv := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, goodReply) }))
+	defer srv.Close()
+	closed := make(chan struct{}, 8)
+	e := newTestExchange(t, refresh.HTTPExchangeConfig{RootCAs: rootsOf(srv), Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
+		c, err := new(net.Dialer).DialContext(ctx, network, addr)
+		return closingConn{Conn: c, closed: closed}, err
+	}})
+	wantOutcome(t, e.Exchange(t.Context(), exchangeRequest(srv.URL)), refresh.PhaseAnswered, "")
+	ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) {
+		if info.Reused {
+			srv.CloseClientConnections()
+			<-closed
+		}
+	}})
+	wantOutcome(t, e.Exchange(ctx, exchangeRequest(srv.URL)), refresh.PhaseNotSent, "closed before anything was sent")
+}
+
+func TestExchangeThroughAProxy(t *testing.T) {
+	t.Parallel()
+	var served atomic.Int32
+	srv := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		served.Add(1)
+		_, _ = io.WriteString(w, goodReply)
+	}))
+	defer srv.Close()
+	for _, scheme := range []string{"http", "https"} {
+		proxy := httptest.NewUnstartedServer(http.HandlerFunc(tunnel))
+		if scheme == "http" {
+			proxy.Start()
+		} else {
+			proxy.StartTLS()
+		}
+		defer proxy.Close()
+		proxyURL, err := url.Parse(proxy.URL)
+		if err != nil {
+			t.Fatal(err)
+		}
+		served.Store(0)
+		e := newTestExchange(t, refresh.HTTPExchangeConfig{RootCAs: rootsOf(srv)})
+		e.UseProxy(proxyURL)
+		for range 2 {
+			wantOutcome(t, e.Exchange(t.Context(), exchangeRequest(srv.URL)), refresh.PhaseAnswered, "")
+			req := exchangeRequest(srv.URL)
+			req.Fence = secondTime()
+			wantOutcome(t, e.Exchange(t.Context(), req), refresh.PhaseNotSent, "the claim is too old")
+		}
+		if n := served.Load(); n != 2 {
+			t.Fatalf("%s proxy: server saw %d requests, want 2", scheme, n)
+		}
+		e.CloseIdle()
+	}
+}
+
+// tunnel is a CONNECT proxy.
+func tunnel(w http.ResponseWriter, r *http.Request) {
+	up, err := net.Dial("tcp", r.Host)
+	if r.Method != http.MethodConnect || err != nil {
+		w.WriteHeader(http.StatusBadGateway)
+		return
+	}
+	down, _, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		panic(err)
+	}
+	_, _ = io.WriteString(down, "HTTP/1.1 200 OK\r\n\r\n")
+	go func() {
+		_, _ = io.Copy(up, down)
+		_ = up.Close()
+	}()
+	_, _ = io.Copy(down, up)
+	_ = down.Close()
+}
+
+// tornConn takes part of the next write and then fails, once told to.
+type tornConn struct {
+	net.Conn
+	take func() (n int, tear bool)
+}
+
+func (c tornConn) Write(p []byte) (int, error) {
+	n, tear := c.take()
+	if !tear {
+		return c.Conn.Write(p)
+	}
+	n, _ = c.Conn.Write(p[:n])
+	_ = c.Close()
+	return n, errors.New("torn")
+}
+
+// A write that fails after some bytes is where net/http may repeat a request: over TLS it takes a torn record for
+// nothing written.
+func TestExchangeRepeatsOnlyWhatWasNotWritten(t *testing.T) {
+	t.Parallel()
+	tests := map[string]struct {
+		tls   bool
+		take  int
+		phase refresh.Phase
+	}{
+		"plain, nothing taken": {false, 0, refresh.PhaseAnswered},
+		"plain, some taken":    {false, 7, refresh.PhaseSent},
+		"TLS, nothing taken":   {true, 0, refresh.PhaseAnswered},
+		"TLS, some taken":      {true, 7, refresh.PhaseSent},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var served, dials, fenced atomic.Int32
+			srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				_, _ = io.Copy(io.Discard, r.Body)
+				served.Add(1)
+				_, _ = io.WriteString(w, goodReply)
+			}))
+			cfg := refresh.HTTPExchangeConfig{}
+			if srv.Start(); tt.tls {
+				srv.Close()
+				srv = httptest.NewTLSServer(srv.Config.Handler)
+				cfg.RootCAs = rootsOf(srv)
+			}
+			defer srv.Close()
+			var tear atomic.Bool
+			cfg.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
+				dials.Add(1)
+				c, err := new(net.Dialer).DialContext(ctx, network, addr)
+				return tornConn{Conn: c, take: func() (int, bool) { return tt.take, tear.CompareAndSwap(true, false) }}, err
+			}
+			e := newTestExchange(t, cfg)
+			wantOutcome(t, e.Exchange(t.Context(), exchangeRequest(srv.URL)), refresh.PhaseAnswered, "")
+			tear.Store(true)
+			req := exchangeRequest(srv.URL)
+			req.Fence = func() error { fenced.Add(1); return nil }
+			o := e.Exchange(t.Context(), req)
+			if o.Phase != tt.phase {
+				t.Fatalf("phase %s (%s), want %s", o.Phase, o.Err, tt.phase)
+			}
+			wantServed, wantFenced := int32(1), int32(2)
+			if tt.phase == refresh.PhaseAnswered {
+				wantServed, wantFenced = 2, 3
+			}
+			if served.Load() != wantServed || fenced.Load() != wantFenced {
+				t.Errorf("served %d, want %d; fence asked %d times, want %d", served.Load(), wantServed, fenced.Load(), wantFenced)
+			}
+			if o := e.Exchange(t.Context(), exchangeRequest(srv.URL)); o.Phase != refresh.PhaseAnswered {
+				t.Errorf("the next request: %s (%s)", o.Phase, o.Err)
+			}
+		})
+	}
+}
+
+// A server that closes kept connections at random, some just as the next request comes in, must see every
+// request at most once, and none that the exchange calls not sent.
+func TestExchangeSendsNothingTwiceOverStaleConnections(t *testing.T) {
+	t.Parallel()
+	for _, scheme := range []string{"http", "https"} {
+		t.Run(scheme, func(t *testing.T) {
+			t.Parallel()
+			const requests, hands = 300, 4
+			var mu sync.Mutex
+			seen := make(map[string]int)
+			srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				token := r.PostFormValue("refresh_token")
+				mu.Lock()
+				seen[token]++
+				mu.Unlock()
+				_, _ = io.WriteString(w, goodReply)
+			}))
+			srv.Config.ConnState = closeIdleAtRandom(rand.New(rand.NewPCG(1, 2)))
+			cfg := refresh.HTTPExchangeConfig{}
+			if scheme == "https" {
+				srv.StartTLS()
+				cfg.RootCAs = rootsOf(srv)
+			} else {
+				srv.Start()
+			}
+			defer srv.Close()
+			e := newTestExchange(t, cfg)
+			phases := make(map[string]refresh.Phase)
+			var wg sync.WaitGroup
+			for hand := range hands {
+				wg.Go(func() {
+					for i := range requests / hands {
+						req := exchangeRequest(srv.URL)
+						token := strconv.Itoa(hand) + "-" + strconv.Itoa(i)
+						req.RefreshToken = seal.NewSecret(token)
+						o := e.Exchange(t.Context(), req)
+						mu.Lock()
+						phases[token] = o.Phase
+						mu.Unlock()
+					}
+				})
+			}
+			wg.Wait()
+			mu.Lock()
+			defer mu.Unlock()
+			count := make(map[refresh.Phase]int)
+			for token, phase := range phases {
+				count[phase]++
+				most := map[refresh.Phase]int{refresh.PhaseAnswered: 1, refresh.PhaseSent: 1}[phase]
+				if seen[token] > most {
+					t.Errorf("%s: seen %d times with phase %s", token, seen[token], phase)
+				}
+			}
+			if len(phases) != requests || count[refresh.PhaseAnswered] == 0 {
+				t.Errorf("outcomes %v of %d requests", count, requests)
+			}
+		})
+	}
+}
+
+// closeIdleAtRandom closes a third of the connections when they become idle, some of them once a request has begun.
+func closeIdleAtRandom(r *rand.Rand) func(net.Conn, http.ConnState) {
+	var mu sync.Mutex
+	return func(c net.Conn, s http.ConnState) {
+		mu.Lock()
+		dice := r.IntN(6)
+		mu.Unlock()
+		switch {
+		case s == http.StateIdle && dice < 2:
+			_ = c.Close()
+		case s == http.StateActive && dice == 5:
+			_ = c.SetReadDeadline(time.Now())
+		}
+	}
+}
+
+func TestExchangeTakesNoAnswerToARequestThatWasNotSent(t *testing.T) {
+	t.Parallel()
+	ours, theirs := net.Pipe()
+	defer theirs.Close()
+	e := newTestExchange(t, refresh.HTTPExchangeConfig{Dial: func(context.Context, string, string) (net.Conn, error) { return ours, nil }})
+	var asked atomic.Int32
+	req := exchangeRequest("http://localhost/")
+	req.Fence = func() error {
+		if asked.Add(1) > 1 { // the answer is there before the first byte of the request
+			_, _ = io.WriteString(theirs, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+			return errors.New("too late")
+		}
+		return nil
+	}
+	o := e.Exchange(t.Context(), req)
+	if o.Phase != refresh.PhaseNotSent || o.Body != nil || o.Status != 0 {
+		t.Fatalf("phase %s, status %d, body %q", o.Phase, o.Status, o.Body)
+	}
+}
+
+func TestExchangeClearsTheDeadlineOfKeptConnections(t *testing.T) {
+	t.Parallel()
+	deadlines := make(chan time.Time, 16)
+	ours, theirs := net.Pipe()
+	go func() {
+		defer theirs.Close()
+		in := bufio.NewReader(theirs)
+		for {
+			r, err := http.ReadRequest(in)
+			if err != nil {
+				return
+			}
+			_, _ = io.Copy(io.Discard, r.Body)
+			_, _ = io.WriteString(theirs, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+		}
+	}()
+	e := newTestExchange(t, refresh.HTTPExchangeConfig{Dial: func(context.Context, string, string) (net.Conn, error) {
+		return watchedConn{Conn: ours, deadlines: deadlines}, nil
+	}})
+	for range 3 {
+		req := exchangeRequest("http://localhost/")
+		wantOutcome(t, e.Exchange(t.Context(), req), refresh.PhaseAnswered, "")
+		if len(deadlines) != 2 {
+			t.Fatalf("deadline set %d times, want once and cleared", len(deadlines))
+		}
+		if set, cleared := <-deadlines, <-deadlines; !set.Equal(req.Deadline) || !cleared.IsZero() {
+			t.Errorf("deadline %v, want %v; afterwards %v, want none", set, req.Deadline, cleared)
+		}
+	}
+}
+
+// watchedConn tells which deadlines are set on it.
+type watchedConn struct {
+	net.Conn
+	deadlines chan<- time.Time
+}
+
+func (c watchedConn) SetDeadline(at time.Time) error {
+	c.deadlines <- at
+	return c.Conn.SetDeadline(at)
+}

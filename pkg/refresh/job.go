@@ -1,0 +1,41 @@
+package refresh
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/freshetdev/freshet/pkg/events"
+)
+
+// Job asks for one refresh attempt of one credential. Which credential, the subject says.
+type Job struct {
+	Reason events.Reason `json:"reason"`
+	// GrantID ties the job to one grant; empty when the record's headers could not be read.
+	GrantID string `json:"grant_id,omitempty"`
+	// NewerThan: the job is done once the record's version is above this.
+	NewerThan uint64 `json:"newer_than"`
+	// IssuedAfter: the job is done once the token was issued after this (cron, keep-alive); zero: no such wish.
+	IssuedAfter time.Time `json:"issued_after,omitzero"`
+	// Refused: a resource server has refused the access token of version NewerThan (401), so there is nothing left
+	// to lose by presenting the refresh token again.
+	Refused bool `json:"refused,omitempty"`
+}
+
+// Encode returns the job's wire form.
+func (j Job) Encode() []byte {
+	b, err := json.Marshal(j)
+	if err != nil {
+		panic(fmt.Sprintf("encode job: %v", err)) // plain data: cannot fail
+	}
+	return b
+}
+
+// DecodeJob reads a job's wire form. Fields it does not know are ignored.
+func DecodeJob(data []byte) (Job, error) {
+	var j Job
+	if err := json.Unmarshal(data, &j); err != nil {
+		return Job{}, fmt.Errorf("decode job: %w", err)
+	}
+	return j, nil
+}

@@ -1,0 +1,79 @@
+package refresh
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"github.com/freshetdev/freshet/pkg/seal"
+)
+
+// Keys seals and opens the two secret fields of a record. A reader holds Access alone.
+type Keys struct {
+	Bucket string // the records' bucket; part of what a ciphertext is bound to
+	Grant  *seal.Keyset
+	Access *seal.Keyset
+}
+
+// Grant is what the sealed field "grant" holds.
+type Grant struct {
+	RefreshToken seal.Secret
+	// Previous is the refresh token before this one, kept until this one has worked once.
+	Previous seal.Secret
+}
+
+// grantJSON is Grant inside the seal. Secrets redact themselves when encoded, so it is spelled out.
+type grantJSON struct {
+	RefreshToken string `json:"refresh_token,omitempty"`
+	Previous     string `json:"previous,omitempty"`
+}
+
+// OpenGrant opens the record's grant. Errors wrap seal.ErrUnknownKey or seal.ErrCorrupt. A record without a grant
+// gives the zero Grant.
+func (k Keys) OpenGrant(r *Record) (Grant, error) {
+	if len(r.Grant) == 0 {
+		return Grant{}, nil
+	}
+	plain, err := k.Grant.Open(r.Grant, k.binding(r, "grant"))
+	if err != nil {
+		return Grant{}, fmt.Errorf("open grant of %s: %w", r.Credential(), err)
+	}
+	var g grantJSON
+	if err := json.Unmarshal(plain, &g); err != nil {
+		return Grant{}, fmt.Errorf("open grant of %s: %w: not a grant", r.Credential(), seal.ErrCorrupt)
+	}
+	return Grant{RefreshToken: seal.NewSecret(g.RefreshToken), Previous: seal.NewSecret(g.Previous)}, nil
+}
+
+// OpenAccess opens the record's access token, with errors as OpenGrant's.
+func (k Keys) OpenAccess(r *Record) (seal.Secret, error) {
+	if len(r.Access) == 0 {
+		return seal.Secret{}, nil
+	}
+	plain, err := k.Access.Open(r.Access, k.binding(r, "access"))
+	if err != nil {
+		return seal.Secret{}, fmt.Errorf("open access token of %s: %w", r.Credential(), err)
+	}
+	return seal.NewSecret(string(plain)), nil
+}
+
+// Seal puts both secrets into the record, bound to the credential, grant id, generation and version it has now.
+func (k Keys) Seal(r *Record, g Grant, access seal.Secret) error {
+	plain, err := json.Marshal(grantJSON{RefreshToken: g.RefreshToken.Reveal(), Previous: g.Previous.Reveal()})
+	if err != nil {
+		return fmt.Errorf("seal grant of %s: %w", r.Credential(), err)
+	}
+	if r.Grant, err = k.Grant.Seal(plain, k.binding(r, "grant")); err != nil {
+		return fmt.Errorf("seal grant of %s: %w", r.Credential(), err)
+	}
+	if r.Access, err = k.Access.Seal([]byte(access.Reveal()), k.binding(r, "access")); err != nil {
+		return fmt.Errorf("seal access token of %s: %w", r.Credential(), err)
+	}
+	return nil
+}
+
+func (k Keys) binding(r *Record, field string) seal.Binding {
+	return seal.Binding{
+		Bucket: k.Bucket, Key: r.Credential().Key(), Field: field,
+		GrantID: r.GrantID, Generation: r.Generation, Version: r.Version,
+	}
+}

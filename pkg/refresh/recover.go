@@ -1,0 +1,74 @@
+package refresh
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/freshetdev/freshet/pkg/events"
+	"github.com/freshetdev/freshet/pkg/provider"
+)
+
+// Recover carries a journalled outcome of an earlier life, or of a commit that did not go through, into the store.
+// An entry whose commit was known is only compared with the record: a server that lost power may have
+// forgotten an acknowledged write. The Result's Verdict is VerdictLeave when the entry must stay where it is.
+func (e *Engine) Recover(ctx context.Context, entry Entry) Result {
+	res := e.recover(ctx, entry)
+	if e.cfg.Observe != nil && res.Attempt != "" {
+		e.cfg.Observe(res)
+	}
+	return res
+}
+
+func (e *Engine) recover(ctx context.Context, entry Entry) Result {
+	if _, ok := e.flying.Load(entry.ID); ok {
+		return Result{Verdict: VerdictLeave, Class: ClassFresh}
+	}
+	j, err := e.cfg.Keys.openEntry(entry)
+	if err != nil {
+		return Result{Verdict: VerdictLeave, Class: ClassLocal, Err: err}
+	}
+	c, err := credentialOf(j.Key)
+	if err != nil {
+		return Result{Verdict: VerdictLeave, Class: ClassLocal, Err: err}
+	}
+	d, ok := e.cfg.Provider(c.Provider)
+	if !ok {
+		return Result{Verdict: VerdictLeave, Class: ClassLocal, Credential: c, Err: fmt.Errorf("provider %q is not known here", c.Provider)}
+	}
+	cur, err := e.cfg.Store.Get(ctx, c)
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return Result{Verdict: VerdictLeave, Class: ClassLocal, Credential: c, Err: fmt.Errorf("read record of %s: %w", c, err)}
+	}
+	if entry.Revision != 0 && cur.Revision >= entry.Revision {
+		return Result{Verdict: VerdictAck, Class: ClassFresh, Credential: c}
+	}
+	j.Reason = events.ReasonRecovered
+	res := e.settle(ctx, j, d, cur)
+	res.Credential = c
+	return res
+}
+
+// giveBack revokes tokens that nobody will use (RFC 7009), where the provider can.
+func (e *Engine) giveBack(ctx context.Context, d *provider.Definition, reply Reply) error {
+	if e.cfg.Revoke == nil || d.RevokeURL == "" {
+		return nil
+	}
+	token := reply.RefreshToken
+	if token.IsZero() {
+		token = reply.AccessToken
+	}
+	secret, _ := e.secrets.pick(d)
+	if err := e.cfg.Revoke(ctx, d, secret, token); err != nil {
+		return fmt.Errorf("revoke what was received: %w", err)
+	}
+	return nil
+}
+
+func credentialOf(key string) (events.Credential, error) {
+	c, err := events.ParseKey(key)
+	if err != nil {
+		return c, fmt.Errorf("journalled outcome: %w", err)
+	}
+	return c, nil
+}

@@ -1,0 +1,264 @@
+package refresh
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/freshetdev/freshet/pkg/provider"
+)
+
+// What can keep an outcome out of the store for good.
+var (
+	// ErrLateReply: the record has moved on; the reply is kept, sealed, in the journal.
+	ErrLateReply = errors.New("the reply came too late")
+	// ErrGrantGone: the grant was replaced or withdrawn meanwhile; what was received is revoked and dropped.
+	ErrGrantGone = errors.New("the grant is gone")
+	// ErrUnsettled: the commit's outcome is not known yet; the journal keeps it.
+	ErrUnsettled = errors.New("not committed yet")
+)
+
+// place is how a record stands to an attempt's outcome.
+type place string
+
+const (
+	placeCommitted place = "committed" // the outcome is in it
+	placeOurs      place = "ours"      // it waits for this outcome
+	placeBusy      place = "busy"      // another attempt holds a live claim
+	placeMoved     place = "moved"     // a newer version of the same grant
+	placeGone      place = "gone"      // another grant, a tombstone, or nothing
+)
+
+// locate compares a record with a journalled outcome: the commit table. It is pure.
+func locate(s Stored, j journalled, quarantine time.Duration, now time.Time) place {
+	r := &s.Record
+	switch {
+	case r.GrantID != j.GrantID || r.State.Withdrawn():
+		return placeGone
+	case r.Last != nil && r.Last.Attempt == j.Attempt && r.Version >= j.Version:
+		return placeCommitted
+	case r.Version != j.Version:
+		return placeMoved
+	case r.Claim != nil && r.Claim.Attempt != j.Attempt && now.Before(s.StoredAt.Add(r.Claim.TTL.Std()+quarantine)):
+		return placeBusy
+	}
+	return placeOurs
+}
+
+// settlement carries one outcome into the store.
+type settlement struct {
+	engine   *Engine
+	provider *provider.Definition
+	outcome  journalled
+	judged   Judgement
+	result   Result
+}
+
+// Waits between looks at a record that would not take a commit.
+const (
+	firstLook = 50 * time.Millisecond
+	maxLook   = 2 * time.Second
+)
+
+// settle commits an outcome and tells it. It tries until it knows what became of the commit, or until patience
+// or ctx ends; the journal keeps the rest.
+func (e *Engine) settle(ctx context.Context, j journalled, d *provider.Definition, cur Stored) Result {
+	ctx, cancel := context.WithTimeout(ctx, e.patience(d))
+	defer cancel()
+	st := &settlement{engine: e, provider: d, outcome: j, judged: Classify(d, j.Outcome)}
+	st.result = st.firstResult(cur)
+	if st.judged.Class == ClassOK {
+		e.secrets.worked(d)
+	}
+	var err error
+	for wait := time.Duration(0); ; wait = min(max(2*wait, firstLook), maxLook) {
+		if wait > 0 || cur.Revision == 0 {
+			if !sleep(ctx, wait) {
+				return st.unsettled(err)
+			}
+			if cur, err = st.look(ctx); err != nil {
+				continue
+			}
+		}
+		var settled bool
+		if settled, err = st.step(ctx, cur); settled {
+			st.result.Err = errors.Join(st.result.Err, err)
+			return st.result
+		}
+	}
+}
+
+func (st *settlement) firstResult(cur Stored) Result {
+	return Result{
+		Verdict: VerdictAck, Class: st.judged.Class, Attempt: st.outcome.Attempt, Worker: st.outcome.Worker,
+		Before: st.outcome.Version, After: st.outcome.Version, Code: st.judged.Code, Detail: st.judged.Detail,
+		RetryAfter: st.judged.RetryAfter, ClockSkew: clockSkew(st.outcome.Outcome), Margin: margin(cur.Record.ExpiresAt, st.engine.cfg.Now()),
+	}
+}
+
+// step does what the commit table says about the record as it is now.
+func (st *settlement) step(ctx context.Context, cur Stored) (settled bool, err error) {
+	e := st.engine
+	switch locate(cur, st.outcome, st.provider.Timing().Quarantine, e.cfg.Now()) {
+	case placeCommitted:
+		return st.tell(ctx, cur)
+	case placeMoved:
+		return true, st.tooLate(cur)
+	case placeGone:
+		return true, st.gone(ctx)
+	case placeBusy:
+		if st.judged.Class != ClassOK {
+			return true, st.drop() // its claim carries our doubt on
+		}
+		return false, ErrUnsettled
+	default:
+		return st.commit(ctx, cur)
+	}
+}
+
+// commit writes the outcome into the record.
+func (st *settlement) commit(ctx context.Context, cur Stored) (settled bool, err error) {
+	if st.judged.Class != ClassOK && (cur.Record.Claim == nil || cur.Record.Claim.Attempt != st.outcome.Attempt) {
+		return true, st.drop() // somebody has written down that it is unknown
+	}
+	next, err := st.next(cur)
+	if err != nil {
+		return false, err
+	}
+	rev, err := st.engine.cfg.Store.Put(ctx, Write{Record: next, Revision: cur.Revision})
+	for shrunk := 0; errors.Is(err, ErrTooLarge) && shrink(&next, shrunk); shrunk++ {
+		rev, err = st.engine.cfg.Store.Put(ctx, Write{Record: next, Revision: cur.Revision})
+	}
+	if err != nil {
+		return false, err
+	}
+	return st.tell(ctx, Stored{Record: next, Revision: rev})
+}
+
+// next builds the record that the outcome makes of the current one.
+func (st *settlement) next(cur Stored) (Record, error) {
+	e, j := st.engine, st.outcome
+	facts := attemptFacts{
+		ID: j.Attempt, Worker: j.Worker, Reason: j.Reason,
+		StartedAt: j.Outcome.StartedAt.Add(time.Duration(j.Skew)), Now: e.cfg.Now(),
+	}
+	if st.judged.Class != ClassOK {
+		return afterFailure(cur.Record, st.provider, facts, st.judged, j.Outcome.Status), nil
+	}
+	g, err := e.cfg.Keys.OpenGrant(&cur.Record)
+	if err != nil {
+		return Record{}, err
+	}
+	return afterSuccess(cur.Record, st.provider, facts, g, st.judged.Reply, e.cfg.Keys)
+}
+
+// shrink makes room in a record that is too large: first the extras go, then the access token, never the grant.
+func shrink(r *Record, step int) bool {
+	switch step {
+	case 0:
+		r.Meta = nil
+		return true
+	case 1:
+		r.Access = nil
+		r.Failure = &Failure{Count: 1, Since: r.IssuedAt, Class: ClassLocal, Code: "access_token_too_large", At: r.IssuedAt}
+		return true
+	}
+	return false
+}
+
+// tell publishes what was committed. Until that worked the job is not acked: its redelivery tells again.
+func (st *settlement) tell(ctx context.Context, s Stored) (settled bool, err error) {
+	if s.Record.Last.Outcome == ClassOK {
+		st.result.After = s.Record.Version
+	}
+	if err := st.engine.cfg.Journal.Committed(st.outcome.Attempt, s.Revision); err != nil {
+		st.result.Err = fmt.Errorf("journal: %w", err)
+	}
+	for wait := firstLook; ; wait = min(2*wait, maxLook) {
+		err := st.engine.tell(ctx, s)
+		if err == nil {
+			return true, nil
+		}
+		if !sleep(ctx, wait) {
+			st.result.Verdict, st.result.Err = VerdictLeave, err
+			return true, nil
+		}
+	}
+}
+
+// tooLate keeps a reply that was never committed. One that carried no new refresh token, or the one that the record went
+// on with, holds nothing that could be missed.
+func (st *settlement) tooLate(cur Stored) error {
+	issued := st.judged.Reply.RefreshToken
+	if st.judged.Class != ClassOK || issued.IsZero() {
+		return st.drop()
+	}
+	g, err := st.engine.cfg.Keys.OpenGrant(&cur.Record)
+	if err == nil && (g.RefreshToken.Equal(issued) || g.Previous.Equal(issued)) {
+		return st.drop()
+	}
+	st.result.Err = fmt.Errorf("%w: attempt %s of %s", ErrLateReply, st.outcome.Attempt, st.outcome.Key)
+	return st.engine.cfg.Journal.SetAside(st.outcome.Attempt, "a newer version is committed")
+}
+
+// gone gives back what was received for a grant that nobody holds any more.
+func (st *settlement) gone(ctx context.Context) error {
+	if st.judged.Class == ClassOK {
+		st.result.Err = fmt.Errorf("%w: attempt %s of %s", ErrGrantGone, st.outcome.Attempt, st.outcome.Key)
+		if err := st.engine.giveBack(ctx, st.provider, st.judged.Reply); err != nil {
+			st.result.Err = errors.Join(st.result.Err, err)
+		}
+	}
+	return st.drop()
+}
+
+func (st *settlement) drop() error { return st.engine.cfg.Journal.Drop(st.outcome.Attempt) }
+
+// look reads the record from the leader. No record at all is an answer: the grant is gone.
+func (st *settlement) look(ctx context.Context) (Stored, error) {
+	c, err := credentialOf(st.outcome.Key)
+	if err != nil {
+		return Stored{}, err
+	}
+	s, err := st.engine.cfg.Store.Get(ctx, c)
+	if errors.Is(err, ErrNotFound) {
+		return Stored{}, nil
+	}
+	return s, err
+}
+
+func (st *settlement) unsettled(err error) Result {
+	st.result.Verdict = VerdictLeave
+	st.result.Err = fmt.Errorf("%w: attempt %s of %s: %w", ErrUnsettled, st.outcome.Attempt, st.outcome.Key, err)
+	return st.result
+}
+
+func margin(expiresAt, now time.Time) time.Duration {
+	if expiresAt.IsZero() {
+		return 0
+	}
+	return expiresAt.Sub(now)
+}
+
+// clockSkew compares the provider's Date header, which counts whole seconds, with our clock at its answer.
+func clockSkew(o Outcome) time.Duration {
+	date, err := http.ParseTime(o.Date)
+	if err != nil {
+		return 0
+	}
+	return date.Sub(o.EndedAt).Round(time.Second)
+}
+
+// sleep waits, and reports false when ctx ended first.
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return true
+	}
+}

@@ -1,0 +1,4 @@
+package seal
+
+// AssociatedData opens the encoding of a binding to the tests.
+func (b Binding) AssociatedData() []byte { return b.associatedData() }

@@ -1,0 +1,138 @@
+package tokens
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+const (
+	// directGet is the part of a request's subject between the API's prefix and the stream.
+	directGet = "DIRECT.GET."
+	// window bounds the reads in flight of one Get.
+	window = 256
+	// answerWithin is how long one read waits before it counts as lost.
+	answerWithin = 2 * time.Second
+	// inboxBuffer is how many answers may wait for the goroutine that hands them on, which never blocks.
+	inboxBuffer = 16 << 10
+)
+
+// direct reads the last message of a subject from the bucket's stream, by the one request that a reader may be
+// permitted: $JS.API.DIRECT.GET.<stream>.<subject> with nothing in it. nats.go's handles for streams and buckets
+// begin with STREAM.INFO, which shows every key, so they are of no use here. All answers come to one inbox.
+//
+// Concurrency: get may be called by any number of goroutines, dispatch by one. mu owns all fields below it.
+type direct struct {
+	nc    *nats.Conn
+	head  string // of the subject of a request; a record's subject follows
+	inbox string // a request's number follows
+	msgs  chan *nats.Msg
+
+	mu      sync.Mutex
+	last    uint64
+	waiting map[string]waiter // by number
+}
+
+type waiter struct {
+	subject string
+	answer  chan answer // takes one
+}
+
+type answer struct {
+	msg *nats.Msg
+	err error
+}
+
+func newDirect(nc *nats.Conn, prefix, stream string) *direct {
+	return &direct{
+		nc: nc, head: prefix + directGet + stream + ".", inbox: nc.NewInbox() + ".",
+		msgs: make(chan *nats.Msg, inboxBuffer), waiting: make(map[string]waiter),
+	}
+}
+
+// get asks once. Errors: ErrUnavailable, ErrPermission, or the cause that ended ctx.
+func (d *direct) get(ctx context.Context, subject string) (*nats.Msg, error) {
+	number, w := d.enter(d.head + subject)
+	defer d.leave(number)
+	if err := d.nc.PublishRequest(w.subject, d.inbox+number, nil); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	lost := time.NewTimer(answerWithin)
+	defer lost.Stop()
+	select {
+	case a := <-w.answer:
+		return a.msg, a.err
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	case <-lost.C:
+		return nil, fmt.Errorf("%w: no answer within %s", ErrUnavailable, answerWithin)
+	}
+}
+
+func (d *direct) enter(subject string) (number string, w waiter) {
+	w = waiter{subject: subject, answer: make(chan answer, 1)}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.last++
+	number = strconv.FormatUint(d.last, 36)
+	d.waiting[number] = w
+	return number, w
+}
+
+func (d *direct) leave(number string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.waiting, number)
+}
+
+// dispatch hands answers on until ctx ends.
+func (d *direct) dispatch(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case msg := <-d.msgs:
+			d.settle(strings.TrimPrefix(msg.Subject, d.inbox), answer{msg: msg})
+		}
+	}
+}
+
+// settle answers one request; a second answer finds nobody.
+func (d *direct) settle(number string, a answer) {
+	d.mu.Lock()
+	w, ok := d.waiting[number]
+	delete(d.waiting, number)
+	d.mu.Unlock()
+	if ok {
+		w.answer <- a
+	}
+}
+
+// deny ends the requests to a subject that the server has refused. A server that belongs to the domain names the
+// subject that the domain's prefix stands for, so only what is behind the prefix is compared.
+func (d *direct) deny(subject string, err error) {
+	_, tail, ok := strings.Cut(subject, directGet)
+	if !ok {
+		return
+	}
+	d.settleAll(func(w waiter) bool { return strings.HasSuffix(w.subject, "."+directGet+tail) }, err)
+}
+
+// lose ends every request: their answers will not come.
+func (d *direct) lose(err error) { d.settleAll(func(waiter) bool { return true }, err) }
+
+func (d *direct) settleAll(match func(waiter) bool, err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for number, w := range d.waiting {
+		if match(w) {
+			delete(d.waiting, number)
+			w.answer <- answer{err: err}
+		}
+	}
+}
