@@ -61,7 +61,7 @@ Exit codes: 0 ok, 1 error, 2 usage, 3 not found, 4 a person must authorise again
 		return usage(fmt.Errorf("%w; see %s --help", err, cmd.CommandPath()))
 	})
 	root.AddCommand(
-		c.setupCommand(), c.applyCommand(), c.providersCommand(),
+		c.devCommand(), c.runCommand(), c.setupCommand(), c.applyCommand(), c.providersCommand(),
 		c.lsCommand(), c.showCommand(), c.tokenCommand(), c.refreshCommand(),
 		c.eventsCommand(), c.pauseCommand(), c.resumeCommand(), c.rmCommand(), c.keysCommand(), c.versionCommand(),
 	)

@@ -74,3 +74,19 @@ func createFile(path string, data []byte) error {
 	}
 	return f.Close()
 }
+
+// EnsureKeysets makes the keysets of a directory where there are none. One alone is an error: half a pair is a loss
+// that somebody should know of.
+func EnsureKeysets(dir string) error {
+	k := KeysetsIn(dir)
+	_, errGrant := os.Stat(k.Grant)
+	_, errAccess := os.Stat(k.Access)
+	switch {
+	case errGrant == nil && errAccess == nil:
+		return nil
+	case errGrant == nil || errAccess == nil:
+		return fmt.Errorf("keysets in %s: one of two is missing: restore it", dir)
+	}
+	_, err := GenerateKeysets(dir)
+	return err
+}

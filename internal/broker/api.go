@@ -60,7 +60,7 @@ func apiError(e *jetstream.APIError) error {
 
 // request sends one message and waits for its answer, at most Config.RequestTimeout.
 func (b *Broker) request(ctx context.Context, msg *nats.Msg) (*nats.Msg, error) {
-	watched, stop := b.denials.watch(ctx, msg.Subject)
+	watched, stop := b.inflight.request(ctx, msg.Subject)
 	defer stop()
 	timed, cancel := context.WithTimeout(watched, b.cfg.RequestTimeout)
 	defer cancel()
@@ -73,13 +73,15 @@ func (b *Broker) request(ctx context.Context, msg *nats.Msg) (*nats.Msg, error) 
 
 // requestError says why a request has no answer. watched is the request's context before its own timeout.
 func (b *Broker) requestError(ctx, watched context.Context, subject string, err error) error {
-	if cause := context.Cause(watched); errors.Is(cause, ErrPermission) {
+	switch cause := context.Cause(watched); {
+	case errors.Is(cause, ErrPermission):
 		return cause
-	}
-	if !errors.Is(err, context.DeadlineExceeded) || ctx.Err() != nil {
+	case errors.Is(cause, nats.ErrDisconnected):
+		return fmt.Errorf("request %s: no answer: %w", subject, cause)
+	case !errors.Is(err, context.DeadlineExceeded), ctx.Err() != nil:
 		return fmt.Errorf("request %s: %w", subject, err)
 	}
-	if denied := b.denials.inboxDenied(); denied != nil {
+	if denied := b.inflight.inboxDenied(); denied != nil {
 		return fmt.Errorf("request %s: no answer: %w", subject, denied)
 	}
 	return fmt.Errorf("request %s: no answer within %v: %w", subject, b.cfg.RequestTimeout, err)

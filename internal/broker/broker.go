@@ -71,17 +71,17 @@ func (c Config) apiPrefix() string {
 
 // Broker speaks JetStream for the rest of Freshet.
 type Broker struct {
-	nc      *nats.Conn
-	js      jetstream.JetStream
-	cfg     Config
-	names   events.Names
-	prefix  string // of API subjects
-	denials *denials
-	clock   *clock
+	nc       *nats.Conn
+	js       jetstream.JetStream
+	cfg      Config
+	names    events.Names
+	prefix   string // of API subjects
+	inflight *inflight
+	clock    *clock
 }
 
 // New returns a Broker on a connection made with ConnectOptions. It puts itself in front of the connection's error
-// handler, to learn of denied subjects.
+// and disconnect handlers, so that no request waits for an answer that cannot come.
 func New(nc *nats.Conn, cfg Config) (*Broker, error) {
 	cfg = cfg.withDefaults()
 	js, err := newJetStream(nc, cfg)
@@ -90,13 +90,19 @@ func New(nc *nats.Conn, cfg Config) (*Broker, error) {
 	}
 	b := &Broker{
 		nc: nc, js: js, cfg: cfg, names: cfg.Names, prefix: cfg.apiPrefix(),
-		denials: newDenials(cmp.Or(nc.Opts.InboxPrefix, "_INBOX")), clock: newClock(),
+		inflight: newInflight(cmp.Or(nc.Opts.InboxPrefix, "_INBOX")), clock: newClock(),
 	}
-	next := nc.ErrorHandler()
+	failed, disconnected := nc.ErrorHandler(), nc.DisconnectErrHandler()
 	nc.SetErrorHandler(func(nc *nats.Conn, sub *nats.Subscription, err error) {
-		b.denials.hear(err)
-		if next != nil {
-			next(nc, sub, err)
+		b.inflight.failed(err)
+		if failed != nil {
+			failed(nc, sub, err)
+		}
+	})
+	nc.SetDisconnectErrHandler(func(nc *nats.Conn, err error) {
+		b.inflight.disconnected()
+		if disconnected != nil {
+			disconnected(nc, err)
 		}
 	})
 	return b, nil

@@ -55,9 +55,9 @@ func (f *follow) run(ctx context.Context) error {
 	broken := f.b.nc.StatusChanged(nats.DISCONNECTED, nats.RECONNECTING, nats.CLOSED)
 	defer f.b.nc.RemoveStatusListener(broken)
 	// A denied reply to flow control would stall the consumer, a denied inbox starve it.
-	inner, stopFC := f.b.denials.watch(inner, "$JS.FC.")
+	inner, stopFC := f.b.inflight.denial(inner, "$JS.FC.")
 	defer stopFC()
-	inner, stopInbox := f.b.denials.watch(inner, f.inbox)
+	inner, stopInbox := f.b.inflight.denial(inner, f.inbox)
 	defer stopInbox()
 
 	sub, err := f.b.nc.Subscribe(f.inbox, f.receive)

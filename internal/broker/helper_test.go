@@ -221,3 +221,15 @@ func receive[T any](tb testing.TB, ch <-chan T) T {
 		panic("unreachable")
 	}
 }
+
+// eventually asks until the answer is right. The server counts in the background, so some numbers come a little late.
+func eventually[T any](tb testing.TB, ask func() T, right func(T) bool) T {
+	tb.Helper()
+	for end := time.Now().Add(20 * time.Second); ; {
+		v := ask()
+		if right(v) || time.Now().After(end) {
+			return v
+		}
+		runtime.Gosched()
+	}
+}

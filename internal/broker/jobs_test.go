@@ -25,10 +25,11 @@ func TestOneJobPerCredentialQueuedOrInFlight(t *testing.T) {
 		t.Errorf("while queued: %v", err)
 	}
 	mustQueue(t, b, "bob")
-	got, acked := make(chan *broker.Delivery), make(chan error)
+	got, ack, acked := make(chan *broker.Delivery), make(chan struct{}, 10), make(chan error, 10)
 	run(t, func(ctx context.Context) error {
 		return lane.Run(ctx, 1, func(_ context.Context, d *broker.Delivery) {
 			got <- d
+			<-ack
 			acked <- d.Ack()
 		})
 	})
@@ -39,6 +40,7 @@ func TestOneJobPerCredentialQueuedOrInFlight(t *testing.T) {
 	if err := again(); !errors.Is(err, broker.ErrQueued) {
 		t.Errorf("while in flight: %v", err)
 	}
+	ack <- struct{}{}
 	if err := receive(t, acked); err != nil {
 		t.Fatal(err)
 	}
@@ -46,9 +48,9 @@ func TestOneJobPerCredentialQueuedOrInFlight(t *testing.T) {
 	if err := again(); err != nil {
 		t.Errorf("after the acknowledgement: %v", err)
 	}
-	<-acked
+	ack <- struct{}{}
+	ack <- struct{}{}
 	receive(t, got)
-	<-acked
 }
 
 func TestSlotIsSpentOnce(t *testing.T) {

@@ -62,6 +62,9 @@ func (l *Lane) Run(ctx context.Context, hands int, handle HandleFunc) error {
 		if l.Trouble != nil {
 			l.Trouble(fmt.Errorf("work on lane %s: %w", l.name, err))
 		}
+		if l.b.awaitConnection(ctx) {
+			backoff = laneBackoff
+		}
 		if sleep(ctx, backoff/2+rand.N(backoff/2)) != nil {
 			return nil
 		}
@@ -70,6 +73,20 @@ func (l *Lane) Run(ctx context.Context, hands int, handle HandleFunc) error {
 			return err
 		}
 	}
+}
+
+// awaitConnection blocks while there is no connection, and reports whether it had to.
+func (b *Broker) awaitConnection(ctx context.Context) (waited bool) {
+	up := b.nc.StatusChanged(nats.CONNECTED, nats.CLOSED)
+	defer b.nc.RemoveStatusListener(up)
+	if b.nc.IsConnected() || b.nc.IsClosed() {
+		return false
+	}
+	select {
+	case <-up:
+	case <-ctx.Done():
+	}
+	return true
 }
 
 // confirm returns ErrNoLane when the lane is surely gone. Whatever else goes wrong here the next session meets too.

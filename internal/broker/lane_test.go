@@ -59,7 +59,8 @@ func TestLaneHoldsNoJobWithoutAFreeHand(t *testing.T) {
 	for range 3 {
 		receive(t, h.started)
 	}
-	if info := laneInfo(t, b); info.AckPending != 3 || info.Pending != 17 || info.Waiting != 0 {
+	info := eventually(t, func() broker.LaneInfo { return laneInfo(t, b) }, func(i broker.LaneInfo) bool { return i.Pending == 17 })
+	if info.AckPending != 3 || info.Pending != 17 || info.Waiting != 0 {
 		t.Errorf("with three busy hands: %+v", info)
 	}
 	h.release <- struct{}{}
@@ -123,7 +124,10 @@ func TestShutdownWaitsForRunningHandlers(t *testing.T) {
 	}()
 	receive(t, started)
 	cancel()
-	// Its pulls are gone from the server, so that the next job goes to somebody else.
+	info := eventually(t, func() broker.LaneInfo { return laneInfo(t, b) }, func(i broker.LaneInfo) bool { return i.Waiting == 0 })
+	if info.Waiting != 0 {
+		t.Errorf("a stopping lane still pulls: %+v", info)
+	}
 	h := newHands()
 	runLane(t, lane, 1, h.handle)
 	mustQueue(t, b, "bob")

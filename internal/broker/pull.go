@@ -47,9 +47,9 @@ func (p *pull) run(ctx context.Context) (worked bool, err error) {
 	defer p.lost(nil)
 	broken := nc.StatusChanged(nats.DISCONNECTED, nats.RECONNECTING, nats.CLOSED)
 	defer nc.RemoveStatusListener(broken)
-	ctx, stopPublish := p.lane.b.denials.watch(ctx, p.subject)
+	ctx, stopPublish := p.lane.b.inflight.denial(ctx, p.subject)
 	defer stopPublish()
-	ctx, stopInbox := p.lane.b.denials.watch(ctx, p.inbox)
+	ctx, stopInbox := p.lane.b.inflight.denial(ctx, p.inbox)
 	defer stopInbox()
 
 	p.crew.begin(p)

@@ -121,3 +121,11 @@ func (s *Server) Shutdown() {
 	s.server.WaitForShutdown()
 	_ = s.lock.Unlock() // the process's end frees it as well
 }
+
+// Port returns the port it listens on, "none" when it listens nowhere.
+func (s *Server) Port() string {
+	if addr, ok := s.server.Addr().(*net.TCPAddr); ok {
+		return strconv.Itoa(addr.Port)
+	}
+	return "none"
+}

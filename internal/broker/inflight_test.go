@@ -173,3 +173,25 @@ func TestSilentServerIsATimeoutWithItsSubject(t *testing.T) {
 		}
 	})
 }
+
+func TestRequestEndsWithItsConnection(t *testing.T) {
+	t.Parallel()
+	n := startServer(t)
+	nc := n.connect()
+	b := newBroker(t, nc, broker.Config{RequestTimeout: time.Hour, APIPrefix: "silent"})
+	asked := make(chan *nats.Msg, 1)
+	if _, err := nc.ChanSubscribe("silent.>", asked); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() {
+		_, err := b.Get(t.Context(), credential("alice"))
+		done <- err
+	}()
+	receive(t, asked)
+	n.stop()
+	if err := receive(t, done); !errors.Is(err, nats.ErrDisconnected) {
+		t.Errorf("want ErrDisconnected, got %v", err)
+	}
+	n.start()
+}

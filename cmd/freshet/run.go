@@ -1,0 +1,46 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/freshetdev/freshet/internal/flags"
+	"github.com/freshetdev/freshet/internal/solo"
+)
+
+func (c *cli) runCommand() *cobra.Command {
+	cfg := solo.RunConfig{}
+	var common flags.Common
+	var file string
+	cmd := &cobra.Command{
+		Use: "run --store DIR", Short: "Run everything on one machine, for real", Args: usageArgs(cobra.NoArgs),
+		Long: `Run scheduler, worker and a persistent NATS server in one process. Every write is on disk before it counts.
+
+The store directory holds everything: NATS, the journal, the keysets. Back it up; keep the keysets apart as well.`,
+		Example: `  freshet run --store ./store -f providers.yaml
+  . ./store/env; freshet login acme/alice      from another terminal`,
+		RunE: func(cmd *cobra.Command, _ []string) (err error) {
+			if cfg.StoreDir == "" {
+				return usage(fmt.Errorf("no store: give --store DIR"))
+			}
+			if cfg.Log, err = common.Logger(c.err); err != nil {
+				return usage(err)
+			}
+			if file != "" {
+				if cfg.Providers, err = c.readProviders(file); err != nil {
+					return err
+				}
+			}
+			cfg.Ready = func(env string) { fmt.Fprintf(c.err, "freshet runs; in another terminal: source %s\n", env) }
+			return solo.Run(cmd.Context(), cfg)
+		},
+	}
+	fs := cmd.Flags()
+	fs.StringVar(&cfg.StoreDir, "store", "", "`directory` that holds everything")
+	fs.StringVarP(&file, "file", "f", "", "provider definitions to apply first; - reads standard input")
+	fs.IntVar(&cfg.Port, "nats-port", 4222, "NATS `port` on loopback; 0: a free one")
+	fs.StringVar(&common.LogLevel, "log-level", "info", "least level logged: debug, info, warn or error")
+	flags.Own(fs, "store", "log-level")
+	return cmd
+}
