@@ -22,12 +22,13 @@ const (
 
 // outputFlag adds -o.
 func (c *cli) outputFlag(cmd *cobra.Command, forms ...string) {
-	cmd.Flags().StringVarP(&c.output, "output", "o", forms[0], "output form: "+strings.Join(forms, ", "))
+	var form string
+	cmd.Flags().StringVarP(&form, "output", "o", forms[0], "output form: "+strings.Join(forms, ", "))
 	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(forms, cobra.ShellCompDirectiveNoFileComp))
 	next := cmd.PreRunE
 	cmd.PreRunE = func(cmd *cobra.Command, args []string) error {
-		if !slices.Contains(forms, c.output) {
-			return usage(fmt.Errorf("-o %s: want %s", c.output, strings.Join(forms, ", ")))
+		if c.output = form; !slices.Contains(forms, form) {
+			return usage(fmt.Errorf("-o %s: want %s", form, strings.Join(forms, ", ")))
 		}
 		if next != nil {
 			return next(cmd, args)

@@ -1,0 +1,85 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os/exec"
+	"runtime"
+
+	"github.com/spf13/cobra"
+
+	"github.com/freshetdev/freshet/internal/app"
+	"github.com/freshetdev/freshet/internal/broker"
+	"github.com/freshetdev/freshet/internal/enroll"
+	"github.com/freshetdev/freshet/pkg/events"
+	"github.com/freshetdev/freshet/pkg/refresh"
+)
+
+func (c *cli) loginCommand() *cobra.Command {
+	var noBrowser bool
+	cmd := c.command("login PROVIDER/ACCOUNT", "Authorise an account in the browser", `  freshet login acme/alice
+  freshet login acme/alice --no-browser`, cobra.ExactArgs(1))
+	cmd.Long = `Authorise an account: authorization code with PKCE, through your browser and a loopback address of this machine.
+An account that is there already gets a new grant.`
+	c.keys.Register(cmd.Flags())
+	cmd.Flags().BoolVar(&noBrowser, "no-browser", false, "print the address and open nothing")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		cred, err := events.ParseCredential(args[0])
+		if err != nil {
+			return err
+		}
+		b, closeConn, err := c.connect()
+		if err != nil {
+			return err
+		}
+		defer closeConn()
+		w, err := c.writer(b)
+		if err != nil {
+			return err
+		}
+		d, err := app.OpenProvider(cmd.Context(), b, w.Keys.Grant, cred.Provider)
+		if err != nil {
+			return err
+		}
+		var stored refresh.Stored
+		cfg := enroll.LoginConfig{Definition: d, Credential: cred, Out: c.err, Save: func(ctx context.Context, g enroll.NewGrant) error {
+			var err error
+			stored, err = w.Enroll(ctx, d, cred, g)
+			return err
+		}}
+		if !noBrowser {
+			cfg.OpenBrowser = openBrowser
+		}
+		if _, err := enroll.Login(cmd.Context(), cfg); err != nil {
+			return err
+		}
+		_, err = fmt.Fprintf(c.out, "%s generation %d version %d\n", cred, stored.Record.Generation, stored.Record.Version)
+		return err
+	}
+	return cmd
+}
+
+// writer returns what stores grants.
+func (c *cli) writer(b *broker.Broker) (*enroll.Writer, error) {
+	grant, access, err := c.keys.Both()
+	if err != nil {
+		return nil, err
+	}
+	return &enroll.Writer{
+		Store: b, Teller: events.NewPublisher(b.JetStream(), b.Names()), Source: cliSource,
+		Keys: refresh.Keys{Bucket: b.Names().TokensBucket(), Grant: grant, Access: access},
+	}, nil
+}
+
+// openBrowser asks the desktop to open the address. Where there is none the person has it in the terminal.
+func openBrowser(ctx context.Context, url string) error {
+	name, args := "xdg-open", []string{url}
+	switch runtime.GOOS {
+	case "darwin":
+		name = "open"
+	case "windows":
+		name, args = "rundll32", []string{"url.dll,FileProtocolHandler", url}
+	}
+	_ = exec.CommandContext(ctx, name, args...).Run()
+	return nil
+}
