@@ -16,6 +16,7 @@ import (
 	"github.com/freshetdev/freshet/internal/flags"
 	"github.com/freshetdev/freshet/pkg/events"
 	"github.com/freshetdev/freshet/pkg/refresh"
+	"github.com/freshetdev/freshet/pkg/tokens"
 )
 
 // The exit codes.
@@ -127,11 +128,11 @@ func exitCode(err error) int {
 	switch {
 	case errors.Is(err, errUsage), errors.Is(err, events.ErrName), strings.HasPrefix(err.Error(), "unknown command"):
 		return exitUsage
-	case errors.Is(err, refresh.ErrNotFound), errors.Is(err, broker.ErrUnknownProvider):
+	case errors.Is(err, refresh.ErrNotFound), errors.Is(err, tokens.ErrNotFound), errors.Is(err, broker.ErrUnknownProvider):
 		return exitNotFound
-	case errors.Is(err, app.ErrReauthRequired):
+	case errors.Is(err, app.ErrReauthRequired), errors.Is(err, tokens.ErrReauthRequired), errors.Is(err, tokens.ErrRevoked):
 		return exitReauth
-	case errors.As(err, &failed), unavailable(err):
+	case errors.As(err, &failed), errors.Is(err, tokens.ErrUnavailable), errors.Is(err, tokens.ErrExpired), unavailable(err):
 		return exitUnavailable
 	}
 	return exitError

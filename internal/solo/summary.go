@@ -78,9 +78,16 @@ func (d *dev) summary(b *broker.Broker) error {
 func (d *dev) stored(ctx context.Context, b *broker.Broker) (held map[string]string, versions, expired int64, err error) {
 	held = make(map[string]string)
 	keys := d.node.keys(b)
+	mine := make(map[string]bool, len(d.accounts))
+	for _, a := range d.accounts {
+		mine[a] = true
+	}
 	err = b.Records(ctx, devProvider+".>", func(s refresh.Stored, err error) error {
 		if err != nil {
 			return err
+		}
+		if !mine[s.Record.Account] {
+			return nil // brought by the user, and judged by nobody
 		}
 		g, err := keys.OpenGrant(&s.Record)
 		if err != nil {
