@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	_ "time/tzdata" // cron expressions name time zones; the image has no zone files
 )
 
 func main() {

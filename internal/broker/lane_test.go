@@ -426,7 +426,8 @@ func TestPoisonIsHandedOverAsSuch(t *testing.T) {
 	if err := stop(); err != nil {
 		t.Error(err)
 	}
-	if info := laneInfo(t, b); info.Pending+uint64(info.AckPending) != 0 {
+	info := eventually(t, func() broker.LaneInfo { return laneInfo(t, b) }, func(i broker.LaneInfo) bool { return i.AckPending == 0 })
+	if info.Pending+uint64(info.AckPending) != 0 {
 		t.Errorf("poison stays: %+v", info)
 	}
 }

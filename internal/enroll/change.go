@@ -15,12 +15,10 @@ import (
 var errDone = errors.New("already as it should be")
 
 const (
-	// maxTries bounds the tries of one change that others' writes get in the way of: workers write rarely.
-	maxTries = 8
-	// maxFailures bounds the failures of the store that one change outlives, once a write may have been made.
-	maxFailures = 4
-	// firstPause doubles between tries, up to maxPause.
-	firstPause = 20 * time.Millisecond
+	// maxTries bounds the tries of one change, the pauses between them double from firstPause to maxPause: together
+	// two and a half seconds, which is a change of leader. Conflicts need fewer: workers write rarely.
+	maxTries   = 7
+	firstPause = 50 * time.Millisecond
 	maxPause   = time.Second
 )
 
@@ -31,29 +29,25 @@ type edit func(refresh.Stored) (refresh.Write, error)
 // change reads the record, edits it and writes it back, until it is known that the edit is stored.
 func (w *Writer) change(ctx context.Context, c events.Credential, do edit) (refresh.Stored, error) {
 	var failure error
-	failures := 0
-	for try, pause := 0, firstPause; try < maxTries; try, pause = try+1, min(2*pause, maxPause) {
+	pause := firstPause
+	for try := range maxTries {
 		if try > 0 && !sleep(ctx, pause) {
 			return refresh.Stored{}, errors.Join(ctx.Err(), failure)
 		}
 		cur, err := w.read(ctx, c)
-		if err == nil {
-			var done bool
-			if cur, done, err = w.write(ctx, cur, do); done {
-				return cur, err
-			}
-		} else if failures == 0 || errors.Is(err, refresh.ErrMalformed) {
+		if err != nil && (failure == nil || errors.Is(err, refresh.ErrMalformed)) {
 			return refresh.Stored{}, err // nothing was written
 		}
-		failure = err
-		if !errors.Is(err, refresh.ErrConflict) {
-			failures++
+		if err == nil {
+			stored, done, err := w.write(ctx, cur, do)
+			if done {
+				return stored, err
+			}
+			failure = err
 		}
-		if failures == maxFailures {
-			return refresh.Stored{}, err
-		}
+		pause = min(2*pause, maxPause)
 	}
-	return refresh.Stored{}, failure
+	return refresh.Stored{}, fmt.Errorf("gave up after %d tries: %w", maxTries, failure)
 }
 
 // read returns what is stored, with a zero record where there is none.

@@ -23,7 +23,9 @@ func afterSuccess(r Record, d *provider.Definition, a attemptFacts, g Grant, rep
 	r.Version++
 	r.State, r.Claim, r.Doubt, r.Failure = StateActive, nil, nil, nil
 	r.Last = &Last{Attempt: a.ID, Outcome: ClassOK, Reason: a.Reason}
-	r.Meta = reply.Meta
+	if len(reply.Meta) > 0 {
+		r.Meta = reply.Meta // some facts, such as instance_url, come with the first answer only
+	}
 	if reply.Scopes != nil {
 		r.Scopes = reply.Scopes
 	}

@@ -136,10 +136,16 @@ func (e *Engine) exchange(ctx context.Context, p *presentation) (out Outcome, se
 		Attempt: p.claimed.Record.Claim.Attempt, Provider: p.provider, ClientSecret: secret,
 		RefreshToken: p.grant.RefreshToken, Deadline: deadline, Fence: p.fence,
 	})
-	if Classify(p.provider, out).Code == "invalid_client" {
-		return out, e.secrets.refused(p.provider, index)
+	if !aboutClient(Classify(p.provider, out)) {
+		return out, false
 	}
-	return out, false
+	return out, e.secrets.refused(p.provider, index)
+}
+
+// aboutClient reports whether the provider refused the client's authentication (RFC 6749 section 5.2), by its code or by
+// a 401 that says no more.
+func aboutClient(j Judgement) bool {
+	return j.Class == ClassMisconfigured && (j.Code == "invalid_client" || j.Code == "")
 }
 
 func (e *Engine) journalled(p *presentation, out Outcome) journalled {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/freshetdev/freshet/pkg/provider"
+	"github.com/freshetdev/freshet/pkg/seal"
 )
 
 // What can keep an outcome out of the store for good.
@@ -67,7 +68,7 @@ const (
 func (e *Engine) settle(ctx context.Context, j journalled, d *provider.Definition, cur Stored) Result {
 	ctx, cancel := context.WithTimeout(ctx, e.patience(d))
 	defer cancel()
-	st := &settlement{engine: e, provider: d, outcome: j, judged: Classify(d, j.Outcome)}
+	st := &settlement{engine: e, provider: d, outcome: j, judged: Classify(d, j.Outcome).Without(e.sent(cur, j))}
 	st.result = st.firstResult(cur)
 	if st.judged.Class == ClassOK {
 		e.secrets.worked(d)
@@ -88,6 +89,19 @@ func (e *Engine) settle(ctx context.Context, j journalled, d *provider.Definitio
 			return st.result
 		}
 	}
+}
+
+// sent is the refresh token that the attempt presented, as far as the record still has it: a server may echo it where
+// an error code or an extra should be.
+func (e *Engine) sent(cur Stored, j journalled) seal.Secret {
+	if cur.Record.GrantID != j.GrantID || cur.Record.Version != j.Version {
+		return seal.Secret{}
+	}
+	g, err := e.cfg.Keys.OpenGrant(&cur.Record)
+	if err != nil {
+		return seal.Secret{} // said where the grant is needed
+	}
+	return g.RefreshToken
 }
 
 func (st *settlement) firstResult(cur Stored) Result {

@@ -117,15 +117,16 @@ func (l *listener) stop() {
 
 // run hears until ctx ends.
 func (l *listener) run(ctx context.Context) {
+	status := l.status
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case msg := <-l.msgs:
 			l.heard(msg)
-		case _, ok := <-l.status:
+		case _, ok := <-status:
 			if !ok {
-				l.status = nil // stop has closed it
+				status = nil // closed by stop
 				continue
 			}
 			l.client.direct.lose(fmt.Errorf("%w: the connection was lost meanwhile", ErrUnavailable))
