@@ -19,7 +19,7 @@ const (
 	// expiringShare, minExpiring and maxExpiring say how long before a token's end token.expiring is told:
 	// a twentieth of the lifetime, between these bounds.
 	expiringShare = 20
-	minExpiring   = 2 * time.Second
+	minExpiring   = time.Second
 	maxExpiring   = time.Minute
 	// reauthAhead is how long before a grant's own end token.reauth_required is told, or half of what was left
 	// of the grant when the token was issued, if that is shorter: a grant whose end moves with every refresh

@@ -150,7 +150,7 @@ func TestAnnouncementsAhead(t *testing.T) {
 	}{
 		{"expiring: a minute ahead at most", schedule.ExpiringAt, life(time.Hour), 59 * time.Minute, false},
 		{"expiring: a twentieth of the lifetime", schedule.ExpiringAt, life(10 * time.Minute), 9*time.Minute + 30*time.Second, false},
-		{"expiring: two seconds at least", schedule.ExpiringAt, life(20 * time.Second), 18 * time.Second, false},
+		{"expiring: a second at least", schedule.ExpiringAt, life(10 * time.Second), 9 * time.Second, false},
 		{"expiring: a token without an end", schedule.ExpiringAt, token(func(s *refresh.Summary) { s.ExpiresAt = time.Time{} }), 0, true},
 		{"expiring: paused ones too", schedule.ExpiringAt, token(func(s *refresh.Summary) { s.Paused = true }), 59 * time.Minute, false},
 		{"expiring: not when a person was asked already", schedule.ExpiringAt, token(func(s *refresh.Summary) { s.State = refresh.StateReauthRequired }), 0, true},
