@@ -11,9 +11,6 @@ import (
 	"github.com/freshetdev/freshet/pkg/refresh"
 )
 
-// pausedForGood is how long a consumer pauses that has to wait for somebody: JetStream knows no pause without an end.
-var pausedForGood = time.Date(2200, 1, 1, 0, 0, 0, 0, time.UTC)
-
 // operated reports whether a person stands behind by.
 func operated(by string) bool { return by == "operator" || strings.HasPrefix(by, "operator:") }
 
@@ -138,13 +135,14 @@ func (b *Broker) pauseConsumer(ctx context.Context, name string, p *provider.Pau
 	return err
 }
 
-// consumerPause translates a pause; the zero time means none. A pause that is over is one too, for the server.
+// consumerPause translates a pause; the zero time means none. JetStream knows no pause without an end: one that waits for
+// somebody lasts until 2200. A pause that is over is none for the server as well.
 func consumerPause(p *provider.Pause) time.Time {
 	switch {
 	case p == nil:
 		return time.Time{}
 	case p.Until.IsZero():
-		return pausedForGood
+		return time.Date(2200, time.January, 1, 0, 0, 0, 0, time.UTC)
 	default:
 		return p.Until
 	}

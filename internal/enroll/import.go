@@ -22,7 +22,7 @@ type ImportConfig struct {
 	//	{"provider":"acme","account":"alice","refresh_token":"…","access_token":"…","expires_at":"2026-01-02T15:04:05Z","scopes":["a"]}
 	//
 	// One of the two tokens is enough. Without expires_at an access token has the provider's default lifetime from
-	// now on. Blank lines are skipped.
+	// now on. Blank lines are skipped. A Read that blocks holds up the end of ctx; whoever can, closes the input.
 	Reader io.Reader
 	Writer *Writer
 	// Provider returns a definition with its defaults; ok is false for a provider that nobody has applied.

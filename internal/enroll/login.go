@@ -36,8 +36,8 @@ type LoginConfig struct {
 	OpenBrowser func(ctx context.Context, url string) error
 	// Out is told, in words, what to do. nil: nobody is.
 	Out io.Writer
-	// Save stores the grant before the browser is told that it worked, such as Writer.Enroll. An error of it is the
-	// login's. nil: nothing.
+	// Save stores the grant before the browser is told that it worked, such as Writer.Enroll, whose ErrUntold is no
+	// reason to fail. An error of it is the login's. nil: nothing is stored.
 	Save func(ctx context.Context, g NewGrant) error
 	// Receiver is where the browser comes back to; share one between many logins. nil: one of its own.
 	Receiver *Receiver
