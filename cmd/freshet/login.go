@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os/exec"
 	"runtime"
@@ -45,6 +46,10 @@ An account that is there already gets a new grant.`
 		cfg := enroll.LoginConfig{Definition: d, Credential: cred, Out: c.err, Save: func(ctx context.Context, g enroll.NewGrant) error {
 			var err error
 			stored, err = w.Enroll(ctx, d, cred, g)
+			if errors.Is(err, enroll.ErrUntold) {
+				fmt.Fprintln(c.err, "freshet:", err)
+				return nil
+			}
 			return err
 		}}
 		if !noBrowser {
@@ -72,7 +77,7 @@ func (c *cli) writer(b *broker.Broker) (*enroll.Writer, error) {
 }
 
 // openBrowser asks the desktop to open the address. Where there is none the person has it in the terminal.
-func openBrowser(ctx context.Context, url string) error {
+func openBrowser(_ context.Context, url string) error {
 	name, args := "xdg-open", []string{url}
 	switch runtime.GOOS {
 	case "darwin":
@@ -80,6 +85,9 @@ func openBrowser(ctx context.Context, url string) error {
 	case "windows":
 		name, args = "rundll32", []string{"url.dll,FileProtocolHandler", url}
 	}
-	_ = exec.CommandContext(ctx, name, args...).Run()
+	cmd := exec.Command(name, args...)
+	if cmd.Start() == nil {
+		go func() { _ = cmd.Wait() }() // a browser in the foreground outlives the login
+	}
 	return nil
 }
