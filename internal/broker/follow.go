@@ -77,6 +77,15 @@ func (f *follow) run(ctx context.Context) error {
 	return nil
 }
 
+// read runs once over what is there; unlike run, it fails when ctx ends before everything was read.
+func (f *follow) read(ctx context.Context) error {
+	f.once = true
+	if err := f.run(ctx); err != nil || f.caught {
+		return err
+	}
+	return fmt.Errorf("read %s: %w", f.stream, ctx.Err())
+}
+
 // cause returns what ended the follow: nil when its owner did or it is done; err when nothing else is known.
 func (f *follow) cause(ctx, inner context.Context, err error) error {
 	if ctx.Err() != nil {

@@ -81,11 +81,10 @@ func (b *Broker) Providers(ctx context.Context) (map[string]ListedProvider, erro
 			delete(all, name)
 		}
 	})
-	f.once = true
-	if err := f.run(ctx); err != nil {
+	if err := f.read(ctx); err != nil {
 		return nil, fmt.Errorf("list providers: %w", err)
 	}
-	return all, ctx.Err()
+	return all, nil
 }
 
 // WatchProviders delivers every provider's entry, then every change, under the contract of WatchRecords. err is set where

@@ -1,6 +1,7 @@
 package broker_test
 
 import (
+	"context"
 	"errors"
 	"reflect"
 	"slices"
@@ -255,6 +256,11 @@ func TestRecordsListsValues(t *testing.T) {
 		if words := strings.Join(got, " "); words != want {
 			t.Errorf("%q: got %q, want %q", filter, words, want)
 		}
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := b.Records(ended, "", func(refresh.Stored, error) error { return nil }); !errors.Is(err, context.Canceled) {
+		t.Errorf("half a list must not pass for a whole one: %v", err)
 	}
 	stop := errors.New("enough")
 	if err := b.Records(t.Context(), "", func(refresh.Stored, error) error { return stop }); !errors.Is(err, stop) {

@@ -60,7 +60,7 @@ func seen(key string, m stored) Seen {
 // meanwhile may come twice, the newer one last, and a replica may answer.
 func (b *Broker) Records(ctx context.Context, filter string, fn func(refresh.Stored, error) error) error {
 	f := follow{
-		b: b, stream: b.names.TokensStream(), filter: b.recordFilter(filter), once: true,
+		b: b, stream: b.names.TokensStream(), filter: b.recordFilter(filter),
 		handle: func(subject string, m stored) error {
 			if m.deleted {
 				return nil
@@ -69,7 +69,7 @@ func (b *Broker) Records(ctx context.Context, filter string, fn func(refresh.Sto
 			return fn(readRecord(key, m))
 		},
 	}
-	return f.run(ctx)
+	return f.read(ctx)
 }
 
 func (b *Broker) recordFilter(filter string) string {
