@@ -9,9 +9,6 @@ import (
 	"github.com/freshetdev/freshet/pkg/provider"
 )
 
-// errTooLate is the fence's refusal.
-var errTooLate = errors.New("too little of the claim is left")
-
 // presentation is one attempt between its claim and its commit.
 type presentation struct {
 	job      Job
@@ -85,17 +82,17 @@ func (e *Engine) release(ctx context.Context, p *presentation, cause error) Resu
 	return res
 }
 
-// fence refuses the first byte when the claim may end before the answer is here. Both clocks are asked: the
-// monotonic one may stand still while the machine sleeps, the wall clock may be set.
-func (p *presentation) fence() error {
+// fence says for how long the first byte may still be written: later the claim may end before the answer is here. Both
+// clocks are asked: the monotonic one may stand still while the machine sleeps, the wall clock may be set.
+func (p *presentation) fence() time.Duration {
 	t := p.provider.Timing()
 	limit := t.ClaimTTL - t.Timeout
 	now := time.Now()
 	monotonic, wall := now.Sub(p.sending), now.Round(0).Sub(p.sending.Round(0))
-	if monotonic > limit || wall > limit || wall < -limit {
-		return errTooLate
+	if wall < -limit {
+		return 0
 	}
-	return nil
+	return limit - max(monotonic, wall)
 }
 
 // fly presents the refresh token. Nothing cancels it.
@@ -111,10 +108,10 @@ func (e *Engine) fly(ctx context.Context, p *presentation) Result {
 
 // land journals what came of an attempt, commits and tells.
 func (e *Engine) land(ctx context.Context, p *presentation, out Outcome) Result {
-	j := e.journalled(p, out)
+	j := journalled{Ticket: e.ticket(p), Outcome: out}
 	e.flying.Store(j.Attempt, true)
 	defer e.flying.Delete(j.Attempt)
-	entry, err := e.cfg.Keys.sealEntry(j)
+	entry, err := e.cfg.Keys.SealOutcome(j.Ticket, out)
 	if err == nil {
 		err = e.cfg.Journal.Append(entry)
 	}
@@ -133,7 +130,7 @@ func (e *Engine) exchange(ctx context.Context, p *presentation) (out Outcome, se
 	start := time.Now()
 	deadline := start.Add(p.provider.Timing().Timeout)
 	out = e.cfg.Exchange.Exchange(ctx, Request{
-		Attempt: p.claimed.Record.Claim.Attempt, Provider: p.provider, ClientSecret: secret,
+		Ticket: e.ticket(p), Provider: p.provider, ClientSecret: secret,
 		RefreshToken: p.grant.RefreshToken, Deadline: deadline, Fence: p.fence,
 	})
 	if !aboutClient(Classify(p.provider, out)) {
@@ -148,11 +145,11 @@ func aboutClient(j Judgement) bool {
 	return j.Class == ClassMisconfigured && (j.Code == "invalid_client" || j.Code == "")
 }
 
-func (e *Engine) journalled(p *presentation, out Outcome) journalled {
+func (e *Engine) ticket(p *presentation) Ticket {
 	r := &p.claimed.Record
-	return journalled{
+	return Ticket{
 		Attempt: r.Claim.Attempt, Worker: e.cfg.Worker, Key: r.Credential().Key(),
 		GrantID: r.GrantID, Generation: r.Generation, Version: r.Version, Reason: p.job.Reason,
-		Skew: int64(e.cfg.Now().Sub(time.Now())), Outcome: out,
+		Skew: int64(e.cfg.Now().Sub(time.Now())),
 	}
 }

@@ -12,6 +12,7 @@ import (
 // Why a request writes nothing. None of these reaches a caller as an error; their text becomes Outcome.Err.
 var (
 	errCancelled     = errors.New("cancelled before anything was sent")
+	errTooLate       = errors.New("too little of the claim is left")
 	errOver          = errors.New("request is over")
 	errSentElsewhere = errors.New("request was written on another connection")
 	errForeignConn   = errors.New("connection has no fence")
@@ -26,7 +27,7 @@ var (
 // Concurrency: net/http's write loop calls begin and rollback, the end of the caller's context calls stopWaiting,
 // Exchange calls the rest. mu owns all fields below it.
 type transit struct {
-	fence    func() error // nil: always in time
+	fence    func() time.Duration // nil: always in time
 	deadline time.Time
 	cancel   func() // ends the wait for a connection
 
@@ -50,10 +51,10 @@ func (t *transit) check() error {
 }
 
 func (t *transit) ask() error {
-	if t.fence == nil {
+	if t.fence == nil || t.fence() > 0 {
 		return nil
 	}
-	return t.fence()
+	return errTooLate
 }
 
 // stop forbids every write from now on. The context is cancelled too: net/http would otherwise take the refused

@@ -30,8 +30,8 @@ type Journal interface {
 	SetAside(id, reason string) error
 }
 
-// journalled is what an entry's sealed data holds: the outcome, and where it belongs.
-type journalled struct {
+// Ticket says to which attempt an outcome belongs, and where its commit goes.
+type Ticket struct {
 	Attempt    string        `json:"attempt"`
 	Worker     string        `json:"worker"`
 	Key        string        `json:"key"`
@@ -40,23 +40,29 @@ type journalled struct {
 	Version    uint64        `json:"version"` // before the attempt
 	Reason     events.Reason `json:"reason"`
 	// Skew is NATS time minus the local time that Outcome's times were taken in, in nanoseconds.
-	Skew    int64   `json:"skew"`
+	Skew int64 `json:"skew"`
+}
+
+// journalled is what an entry's sealed data holds.
+type journalled struct {
+	Ticket
 	Outcome Outcome `json:"outcome"`
 }
 
 // journalField binds a journal entry's ciphertext to its place, as a record's fields are bound to theirs.
 const journalField = "journal/"
 
-func (k Keys) sealEntry(j journalled) (Entry, error) {
-	plain, err := json.Marshal(j)
+// SealOutcome returns the journal's form of an outcome.
+func (k Keys) SealOutcome(t Ticket, o Outcome) (Entry, error) {
+	plain, err := json.Marshal(journalled{Ticket: t, Outcome: o})
 	if err != nil {
-		return Entry{}, fmt.Errorf("seal outcome of attempt %s: %w", j.Attempt, err)
+		return Entry{}, fmt.Errorf("seal outcome of attempt %s: %w", t.Attempt, err)
 	}
-	data, err := k.Grant.Seal(plain, k.entryBinding(j.Attempt, j.Key))
+	data, err := k.Grant.Seal(plain, k.entryBinding(t.Attempt, t.Key))
 	if err != nil {
-		return Entry{}, fmt.Errorf("seal outcome of attempt %s: %w", j.Attempt, err)
+		return Entry{}, fmt.Errorf("seal outcome of attempt %s: %w", t.Attempt, err)
 	}
-	return Entry{ID: j.Attempt, Key: j.Key, Data: data}, nil
+	return Entry{ID: t.Attempt, Key: t.Key, Data: data}, nil
 }
 
 func (k Keys) openEntry(e Entry) (journalled, error) {

@@ -22,13 +22,13 @@ import (
 )
 
 // secondTime is a fence that lets the check before the connection pass and refuses the first byte.
-func secondTime() func() error {
+func secondTime() func() time.Duration {
 	var asked atomic.Int32
-	return func() error {
+	return func() time.Duration {
 		if asked.Add(1) > 1 {
-			return errors.New("the claim is too old")
+			return 0
 		}
-		return nil
+		return time.Second
 	}
 }
 
@@ -53,7 +53,7 @@ func TestExchangeWritesNothingWhenTheFenceRefuses(t *testing.T) {
 	req := exchangeRequest("http://" + l.Addr().String())
 	req.Fence = secondTime()
 	o := newTestExchange(t, refresh.HTTPExchangeConfig{}).Exchange(t.Context(), req)
-	wantOutcome(t, o, refresh.PhaseNotSent, "the claim is too old")
+	wantOutcome(t, o, refresh.PhaseNotSent, "too little of the claim is left")
 	if b := <-heard; len(b) != 0 {
 		t.Fatalf("the server heard %q", b)
 	}
@@ -72,7 +72,7 @@ func TestExchangeAfterARefusalUsesOtherConnections(t *testing.T) {
 		wantOutcome(t, e.Exchange(t.Context(), exchangeRequest(srv.URL)), refresh.PhaseAnswered, "")
 		req := exchangeRequest(srv.URL)
 		req.Fence = secondTime()
-		wantOutcome(t, e.Exchange(t.Context(), req), refresh.PhaseNotSent, "the claim is too old")
+		wantOutcome(t, e.Exchange(t.Context(), req), refresh.PhaseNotSent, "too little of the claim is left")
 	}
 	if n := served.Load(); n != 3 {
 		t.Fatalf("server saw %d requests, want 3", n)
@@ -105,7 +105,7 @@ func TestExchangeRefusalCostsOneConnection(t *testing.T) {
 	burst()
 	req := exchangeRequest(srv.URL)
 	req.Fence = secondTime()
-	wantOutcome(t, e.Exchange(t.Context(), req), refresh.PhaseNotSent, "the claim is too old")
+	wantOutcome(t, e.Exchange(t.Context(), req), refresh.PhaseNotSent, "too little of the claim is left")
 	burst()
 	if n := dials.Load(); n != inFlight+1 {
 		t.Errorf("%d connections, want %d", n, inFlight+1)
@@ -172,7 +172,7 @@ func TestExchangeThroughAProxy(t *testing.T) {
 			wantOutcome(t, e.Exchange(t.Context(), exchangeRequest(srv.URL)), refresh.PhaseAnswered, "")
 			req := exchangeRequest(srv.URL)
 			req.Fence = secondTime()
-			wantOutcome(t, e.Exchange(t.Context(), req), refresh.PhaseNotSent, "the claim is too old")
+			wantOutcome(t, e.Exchange(t.Context(), req), refresh.PhaseNotSent, "too little of the claim is left")
 		}
 		if n := served.Load(); n != 2 {
 			t.Fatalf("%s proxy: server saw %d requests, want 2", scheme, n)
@@ -257,7 +257,7 @@ func TestExchangeRepeatsOnlyWhatWasNotWritten(t *testing.T) {
 			wantOutcome(t, e.Exchange(t.Context(), exchangeRequest(srv.URL)), refresh.PhaseAnswered, "")
 			tear.Store(true)
 			req := exchangeRequest(srv.URL)
-			req.Fence = func() error { fenced.Add(1); return nil }
+			req.Fence = func() time.Duration { fenced.Add(1); return time.Second }
 			o := e.Exchange(t.Context(), req)
 			if o.Phase != tt.phase {
 				t.Fatalf("phase %s (%s), want %s", o.Phase, o.Err, tt.phase)
@@ -359,12 +359,12 @@ func TestExchangeTakesNoAnswerToARequestThatWasNotSent(t *testing.T) {
 	e := newTestExchange(t, refresh.HTTPExchangeConfig{Dial: func(context.Context, string, string) (net.Conn, error) { return ours, nil }})
 	var asked atomic.Int32
 	req := exchangeRequest("http://localhost/")
-	req.Fence = func() error {
+	req.Fence = func() time.Duration {
 		if asked.Add(1) > 1 { // the answer is there before the first byte of the request
 			_, _ = io.WriteString(theirs, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
-			return errors.New("too late")
+			return 0
 		}
-		return nil
+		return time.Second
 	}
 	o := e.Exchange(t.Context(), req)
 	if o.Phase != refresh.PhaseNotSent || o.Body != nil || o.Status != 0 {

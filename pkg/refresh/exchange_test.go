@@ -25,12 +25,12 @@ const goodReply = `{"access_token":"at-new","token_type":"Bearer","expires_in":3
 // exchangeRequest presents rt-old at a token URL as client web/hush, with plenty of time.
 func exchangeRequest(tokenURL string) refresh.Request {
 	return refresh.Request{
-		Attempt:      "attempt",
+		Ticket:       refresh.Ticket{Attempt: "attempt"},
 		Provider:     &provider.Definition{Name: "acme", TokenURL: tokenURL, ClientID: "web", AuthStyle: provider.AuthBasic},
 		ClientSecret: seal.NewSecret("hush"),
 		RefreshToken: seal.NewSecret("rt-old"),
 		Deadline:     time.Now().Add(time.Minute),
-		Fence:        func() error { return nil },
+		Fence:        func() time.Duration { return time.Minute },
 	}
 }
 
@@ -151,7 +151,7 @@ func TestExchangeRefusesRequestsItMustNotMake(t *testing.T) {
 		"nothing to present":          {func(r *refresh.Request) { r.RefreshToken = seal.Secret{} }, "no refresh token", false},
 		"deadline has passed":         {func(r *refresh.Request) { r.Deadline = time.Now().Add(-time.Second) }, "timed out", false},
 		"no deadline":                 {func(r *refresh.Request) { r.Deadline = time.Time{} }, "timed out", false},
-		"fence":                       {func(r *refresh.Request) { r.Fence = func() error { return errors.New("too late") } }, "too late", false},
+		"fence":                       {func(r *refresh.Request) { r.Fence = func() time.Duration { return 0 } }, "too little of the claim is left", false},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -13,14 +13,15 @@ const MaxReply = 256 << 10
 
 // Request is one presentation of a grant at a token endpoint.
 type Request struct {
-	Attempt      string
+	Ticket       Ticket
 	Provider     *provider.Definition
 	ClientSecret seal.Secret // the one of the provider's secrets to use; empty for public clients
 	RefreshToken seal.Secret
 	// Deadline ends the request, whatever happens; nothing else does once a byte was written.
 	Deadline time.Time
-	// Fence is asked immediately before the first byte. An error means that it is too late: nothing is sent.
-	Fence func() error
+	// Fence is asked immediately before the first byte: for how long may it still be written? Nothing is sent when the
+	// answer is not positive. nil: at any time.
+	Fence func() time.Duration
 }
 
 // Phase says how far a request came.
