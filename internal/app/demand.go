@@ -112,11 +112,15 @@ func ends(e events.Event, c events.Credential, job refresh.Job) (bool, error) {
 	case events.TokenUpdated:
 		return e.Data.Version > job.NewerThan, nil
 	case events.TokenReauthRequired:
+		if e.Data.State != string(refresh.StateReauthRequired) {
+			return false, nil // the grant's own end, announced ahead: it can still be refreshed
+		}
 		return true, fmt.Errorf("%w: %s", ErrReauthRequired, c)
 	case events.TokenRefreshFailed:
 		return true, &FailedError{Credential: c, Class: e.Data.Class, Code: e.Data.Code, NextAt: e.Data.NextAttemptAt}
 	case events.TokenRevoked, events.TokenDeleted:
 		return true, fmt.Errorf("%w: %s is %s", refresh.ErrNotFound, c, e.Data.State)
+	default:
+		return false, nil
 	}
-	return false, nil
 }

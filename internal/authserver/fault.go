@@ -158,6 +158,7 @@ func (f *Fault) damage(sub subject, rep *reply) *reply {
 		out.header = []string{"Location", f.Body}
 	case FaultError:
 		out = *sub.refuse(cmp.Or(f.Status, usualStatus(f.Code)), f.Code, "injected fault")
+	case FaultDelay: // late, and whole
 	}
 	if f.RetryAfter > 0 && (f.Kind == FaultStatus || f.Kind == FaultError) {
 		out.header = append(out.header, "Retry-After", strconv.FormatInt(int64(f.RetryAfter/time.Second), 10))

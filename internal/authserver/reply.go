@@ -92,7 +92,7 @@ func (s *Server) send(w http.ResponseWriter, rep *reply) {
 	w.WriteHeader(rep.status)
 	if rep.cut == cutHalf {
 		w.Write(rep.body[:len(rep.body)/2])
-		http.NewResponseController(w).Flush()
+		_ = http.NewResponseController(w).Flush() // the answer is broken off next
 		panic(http.ErrAbortHandler)
 	}
 	w.Write(rep.body) // an error means that nobody listens any more

@@ -96,7 +96,7 @@ func Login(ctx context.Context, cfg LoginConfig) (NewGrant, error) {
 		if err != nil {
 			return NewGrant{}, fmt.Errorf("log in to %s: %w", cfg.Credential, err)
 		}
-		defer own.Close()
+		defer func() { _ = own.Close() }() // it gives nothing but its port back
 		cfg.Receiver = own
 	}
 	client := withoutRedirects(cfg.Client)

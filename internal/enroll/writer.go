@@ -40,7 +40,7 @@ func (w *Writer) natsTime(local time.Time) time.Time {
 	if local.IsZero() || w.Now == nil {
 		return local.Round(0).UTC()
 	}
-	return local.Add(w.Now().Sub(time.Now())).Round(0).UTC()
+	return local.Add(time.Until(w.Now())).Round(0).UTC()
 }
 
 // Enroll makes the grant the credential's next generation, and tells. d must be c's provider, with its defaults. Of an

@@ -150,6 +150,6 @@ func (e *Engine) ticket(p *presentation) Ticket {
 	return Ticket{
 		Attempt: r.Claim.Attempt, Worker: e.cfg.Worker, Key: r.Credential().Key(),
 		GrantID: r.GrantID, Generation: r.Generation, Version: r.Version, Reason: p.job.Reason,
-		Skew: int64(e.cfg.Now().Sub(time.Now())),
+		Skew: int64(time.Until(e.cfg.Now())),
 	}
 }

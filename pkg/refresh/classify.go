@@ -41,11 +41,11 @@ func Classify(d *provider.Definition, o Outcome) Judgement {
 	case o.Phase == PhaseAnswered:
 		return judgeAnswer(d, o)
 	case o.Phase != PhaseNotSent:
-		return Judgement{Class: ClassUnknown, Detail: printable(o.Err, maxDetail)}
+		return Judgement{Class: ClassUnknown, Detail: printable(o.Err)}
 	case o.Local:
-		return Judgement{Class: ClassLocal, Detail: printable(o.Err, maxDetail)}
+		return Judgement{Class: ClassLocal, Detail: printable(o.Err)}
 	default:
-		return Judgement{Class: ClassTransient, Detail: printable(o.Err, maxDetail)}
+		return Judgement{Class: ClassTransient, Detail: printable(o.Err)}
 	}
 }
 

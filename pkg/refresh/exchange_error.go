@@ -34,7 +34,7 @@ func notSentFault(err, why error, after time.Duration) (text string, local bool)
 	case errors.As(err, &refused):
 		return refused.Error(), false
 	case why != nil:
-		return printable(why.Error(), maxDetail), false
+		return printable(why.Error()), false
 	case err == nil:
 		return "the server spoke before anything was sent", false
 	case isTimeout(err):
@@ -124,7 +124,7 @@ func tlsFault(err error) (text string, ok bool) {
 	case errors.As(err, &record):
 		return "TLS: the server does not speak TLS", true
 	case errors.As(err, &op) && (op.Op == "remote error" || op.Op == "local error"):
-		return "TLS: " + strings.TrimPrefix(printable(op.Err.Error(), maxDetail), "tls: "), true
+		return "TLS: " + strings.TrimPrefix(printable(op.Err.Error()), "tls: "), true
 	case errors.As(err, &handshake):
 		return "TLS: handshake failed", true
 	}
@@ -155,12 +155,13 @@ func isLocalErrno(e syscall.Errno) bool {
 	switch e {
 	case syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.EADDRNOTAVAIL, syscall.EACCES, syscall.EPERM:
 		return true
+	default:
+		return false
 	}
-	return false
 }
 
-// printable cuts a text to limit bytes of printable ASCII.
-func printable(s string, limit int) string {
+// printable cuts a text to maxDetail bytes of printable ASCII.
+func printable(s string) string {
 	clean := func(r rune) rune {
 		if r < ' ' || r > '~' {
 			return '?'
@@ -168,5 +169,5 @@ func printable(s string, limit int) string {
 		return r
 	}
 	s = strings.Map(clean, s)
-	return s[:min(len(s), limit)]
+	return s[:min(len(s), maxDetail)]
 }

@@ -91,8 +91,9 @@ func unsupported(n ast.Node) string {
 	switch n.Type() {
 	case ast.AnchorType, ast.AliasType, ast.MergeKeyType, ast.TagType:
 		return "; anchors, aliases, merge keys and tags are not supported: write it out"
+	default:
+		return ""
 	}
-	return ""
 }
 
 // shown is a key for a message. What is more than a word may be a value that lost its blank behind the colon.

@@ -1,0 +1,30 @@
+.PHONY: help test race lint bench dev ci build
+
+help: ## list the targets
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+
+dev: ## run everything in one process against a local authorization server
+	go run ./cmd/freshet dev
+
+test: ## all tests
+	go test ./...
+
+race: ## all tests under the race detector
+	go test -race ./...
+
+lint: ## vet and the linters, with the reasons in .golangci.yml
+	go vet ./...
+	go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI) run
+
+bench: ## every benchmark once, so that they keep working
+	go test -run '^$$' -bench . -benchtime 1x ./...
+
+build: ## static, stripped binaries in ./bin
+	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o bin/freshet ./cmd/freshet
+	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o bin/freshet-worker ./cmd/worker
+	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o bin/freshet-scheduler ./cmd/scheduler
+
+ci: ## the gate
+	.ci/run
+
+GOLANGCI = v2.15.0
