@@ -1,10 +1,10 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -42,9 +42,9 @@ created or updated. Running workers and schedulers take the new definition up at
 		for _, d := range defs {
 			a, err := app.Apply(cmd.Context(), b, k, d, dryRun)
 			if err != nil {
-				return err
+				return errors.Join(p.end(), err) // what was applied before stays
 			}
-			if err := p.add(row{name: d.Name, cells: []string{d.Name, string(a.Action), string(a.Lane.Action), strings.Join(a.Warnings, "; ")}, object: a}); err != nil {
+			if err := p.add(viewApplied(a).row()); err != nil {
 				return err
 			}
 		}

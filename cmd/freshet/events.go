@@ -3,12 +3,12 @@ package main
 import (
 	"context"
 	"fmt"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/freshetdev/freshet/internal/solo"
 	"github.com/freshetdev/freshet/pkg/events"
 )
 
@@ -33,17 +33,22 @@ func (c *cli) eventsCommand() *cobra.Command {
 	cmd.Flags().StringSliceVar(&types, "type", nil, "only these event types, such as token.updated")
 	c.outputFlag(cmd, formTable, formJSONL, formName)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		filter, err := eventFilter(args, types)
+		if err != nil {
+			return usage(err)
+		}
+		if since < 0 || (follow && since == 0) {
+			return usage(fmt.Errorf("--since %s: want how far back to begin, such as 1h", since))
+		}
 		b, closeConn, err := c.connect()
 		if err != nil {
 			return err
 		}
 		defer closeConn()
-		cfg := events.SubscribeConfig{Names: b.Names(), Follow: follow, OnError: func(err error) { fmt.Fprintln(c.err, "freshet:", err) }}
-		if cfg.Filter, err = eventFilter(args, types); err != nil {
-			return usage(err)
-		}
-		p := c.eventPrinter()
+		cfg := events.SubscribeConfig{Names: b.Names(), Filter: filter, Follow: follow, OnError: func(err error) { fmt.Fprintln(c.err, "freshet:", err) }}
+		p := c.eventPrinter(since > 0)
 		if since == 0 {
+			cfg.OnReady = func() { fmt.Fprintln(c.err, "waiting for events; Ctrl-C ends") }
 			return ended(cmd.Context(), events.Live(cmd.Context(), b.Conn(), cfg, func(e events.Event) { _ = p(e) }))
 		}
 		cfg.Since = time.Now().Add(-since)
@@ -71,32 +76,15 @@ func ended(ctx context.Context, err error) error {
 	return err
 }
 
-func (c *cli) eventPrinter() func(events.Event) error {
-	form := c.output
+// eventPrinter prints events as they come. What is replayed may be older than today.
+func (c *cli) eventPrinter(replayed bool) func(events.Event) error {
+	layout := solo.Layout{Date: replayed}
 	return func(e events.Event) error {
-		p := &printer{out: c.out, form: form}
-		if form == formTable {
-			_, err := fmt.Fprintln(c.out, eventLine(e))
+		if c.output == formTable {
+			_, err := fmt.Fprintln(c.out, layout.Line(e, nil))
 			return err
 		}
+		p := &printer{out: c.out, form: c.output}
 		return p.add(row{name: e.ID, object: eventView{ID: e.ID, Type: e.Type, Source: e.Source, Time: e.Time, Data: e.Data}})
 	}
-}
-
-// eventLine is one event in one line.
-func eventLine(e events.Event) string {
-	d := e.Data
-	if d.Account == "" {
-		return strings.TrimSpace(fmt.Sprintf("%s  %-22s %s  by %s: %s", e.Time.Local().Format("15:04:05.000"), e.Type, d.Provider, d.By, d.Reason))
-	}
-	line := fmt.Sprintf("%s  %-22s %s  v%s", e.Time.Local().Format("15:04:05.000"), e.Type, d.Credential(), strconv.FormatUint(d.Version, 10))
-	for _, part := range []string{string(d.Reason), d.Class, d.Code} {
-		if part != "" {
-			line += "  " + part
-		}
-	}
-	if !d.ExpiresAt.IsZero() {
-		line += "  expires " + relative(d.ExpiresAt, time.Now())
-	}
-	return line
 }

@@ -16,7 +16,7 @@ import (
 
 func (c *cli) importCommand() *cobra.Command {
 	cmd := c.command("import [FILE]", "Bring grants that were made elsewhere", `  freshet import grants.jsonl
-  ... | freshet import`, cobra.MaximumNArgs(1))
+  freshet import < grants.jsonl`, cobra.MaximumNArgs(1))
 	cmd.Long = `Bring grants that were made elsewhere, one JSON object a line, from a file or standard input:
 
   {"provider":"acme","account":"alice","refresh_token":"...","access_token":"...","expires_at":"2026-01-02T15:04:05Z","scopes":["a"]}
@@ -48,7 +48,7 @@ A bad line is reported with its number and the rest goes on; the exit code is th
 		}
 		look := func(name string) (*provider.Definition, bool) { d, ok := known[name]; return d, ok }
 		r, err := enroll.Import(cmd.Context(), c.importConfig(in, w, look))
-		fmt.Fprintf(c.err, "\r%d imported, %d bad\n", r.Imported, r.Bad)
+		fmt.Fprintf(c.err, "%d imported, %d bad\n", r.Imported, r.Bad)
 		if err == nil && r.Bad > 0 {
 			err = fmt.Errorf("%d lines were not imported", r.Bad)
 		}
@@ -72,7 +72,7 @@ func (c *cli) importConfig(in io.Reader, w *enroll.Writer, look func(string) (*p
 			if (done+bad)%progressEvery == 0 {
 				mu.Lock()
 				defer mu.Unlock()
-				fmt.Fprintf(c.err, "\r%d imported, %d bad", done, bad)
+				fmt.Fprintf(c.err, "%d imported, %d bad so far\n", done, bad)
 			}
 		}
 	}

@@ -12,9 +12,7 @@ import (
 )
 
 func (c *cli) keysCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "keys", Short: "Make and look after the keysets"}
-	cmd.AddCommand(c.keysGenerateCommand())
-	return cmd
+	return group("keys", "Make and look after the keysets", "  freshet keys generate --dir ./keys", c.keysGenerateCommand())
 }
 
 func (c *cli) keysGenerateCommand() *cobra.Command {

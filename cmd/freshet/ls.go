@@ -12,6 +12,7 @@ import (
 
 	"github.com/freshetdev/freshet/internal/broker"
 	"github.com/freshetdev/freshet/pkg/events"
+	"github.com/freshetdev/freshet/pkg/refresh"
 )
 
 // listed is a credential as ls prints it, read from the headers alone.
@@ -33,18 +34,21 @@ func (c *cli) lsCommand() *cobra.Command {
   freshet ls acme/tenant-7`, cobra.MaximumNArgs(1))
 	c.outputFlag(cmd, formTable, formJSON, formJSONL, formName)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		filter, err := keyFilter(args)
+		if err != nil {
+			return err
+		}
 		b, closeConn, err := c.connect()
 		if err != nil {
 			return err
 		}
 		defer closeConn()
-		filter, err := keyFilter(args)
-		if err != nil {
-			return err
-		}
 		all, err := listCredentials(cmd.Context(), b, filter)
 		if err != nil {
 			return err
+		}
+		if len(all) == 0 {
+			fmt.Fprintln(c.err, "no credentials")
 		}
 		p := c.printer("CREDENTIAL", "STATE", "VERSION", "EXPIRES", "REFRESH", "NOTE")
 		for _, l := range all {
@@ -73,7 +77,7 @@ func keyFilter(args []string) (string, error) {
 func listCredentials(ctx context.Context, b *broker.Broker, filter string) ([]listed, error) {
 	var all []listed
 	see := func(s broker.Seen) {
-		if !s.Gone {
+		if !s.Gone && s.Summary.State != refresh.StateDeleted {
 			all = append(all, list(s))
 		}
 	}

@@ -6,8 +6,8 @@ import (
 	"io"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 )
@@ -28,7 +28,7 @@ func (c *cli) outputFlag(cmd *cobra.Command, forms ...string) {
 	next := cmd.PreRunE
 	cmd.PreRunE = func(cmd *cobra.Command, args []string) error {
 		if c.output = form; !slices.Contains(forms, form) {
-			return usage(fmt.Errorf("-o %s: want %s", form, strings.Join(forms, ", ")))
+			return usage(fmt.Errorf("-o %s: want one of: %s", form, strings.Join(forms, ", ")))
 		}
 		if next != nil {
 			return next(cmd, args)
@@ -48,17 +48,12 @@ type row struct {
 type printer struct {
 	out    io.Writer
 	form   string
-	table  *tabwriter.Writer
+	table  [][]string
 	object []any
 }
 
 func (c *cli) printer(header ...string) *printer {
-	p := &printer{out: c.out, form: c.output}
-	if p.form == formTable {
-		p.table = tabwriter.NewWriter(c.out, 0, 0, 2, ' ', 0)
-		fmt.Fprintln(p.table, strings.Join(header, "\t"))
-	}
-	return p
+	return &printer{out: c.out, form: c.output, table: [][]string{header}}
 }
 
 func (p *printer) add(r row) error {
@@ -72,8 +67,8 @@ func (p *printer) add(r row) error {
 		p.object = append(p.object, r.object)
 		return nil
 	default:
-		_, err := fmt.Fprintln(p.table, strings.Join(r.cells, "\t"))
-		return err
+		p.table = append(p.table, r.cells)
+		return nil
 	}
 }
 
@@ -86,9 +81,35 @@ func (p *printer) end() error {
 		}
 		return printJSON(p.out, p.object)
 	case formTable:
-		return p.table.Flush()
+		return printTable(p.out, p.table)
 	}
 	return nil
+}
+
+// columnGap separates the columns of a table.
+const columnGap = "  "
+
+// printTable prints rows in aligned columns, without blanks at the ends of lines.
+func printTable(out io.Writer, rows [][]string) error {
+	var widths []int
+	for _, cells := range rows {
+		for i, cell := range cells {
+			if i == len(widths) {
+				widths = append(widths, 0)
+			}
+			widths[i] = max(widths[i], utf8.RuneCountInString(cell))
+		}
+	}
+	var text strings.Builder
+	for _, cells := range rows {
+		line := ""
+		for i, cell := range cells {
+			line += fmt.Sprintf("%-*s", widths[i], cell) + columnGap
+		}
+		text.WriteString(strings.TrimRight(line, " ") + "\n")
+	}
+	_, err := io.WriteString(out, text.String())
+	return err
 }
 
 func printJSON(out io.Writer, v any) error {

@@ -28,18 +28,21 @@ func (c *cli) pauseCommand() *cobra.Command {
 		if lasts > 0 {
 			p.Until = time.Now().Add(lasts).UTC().Truncate(time.Second)
 		}
+		credential := strings.Contains(args[0], "/")
+		if credential && lasts > 0 {
+			return usage(fmt.Errorf("--for is for lanes; a credential's pause ends with freshet resume %s", args[0]))
+		}
 		b, closeConn, err := c.connect()
 		if err != nil {
 			return err
 		}
 		defer closeConn()
-		if strings.Contains(args[0], "/") {
-			if lasts > 0 {
-				return usage(fmt.Errorf("--for is for lanes; a credential's pause ends with freshet resume %s", args[0]))
-			}
-			return setPaused(cmd.Context(), b, args[0], &p)
+		if credential {
+			err = setPaused(cmd.Context(), b, args[0], &p)
+		} else {
+			err = app.PauseLane(cmd.Context(), b, args[0], p, cliSource)
 		}
-		return app.PauseLane(cmd.Context(), b, args[0], p, cliSource)
+		return c.say(err, "%s is paused: freshet resume %s ends it", args[0], args[0])
 	}
 	return cmd
 }
@@ -54,11 +57,21 @@ func (c *cli) resumeCommand() *cobra.Command {
 		}
 		defer closeConn()
 		if strings.Contains(args[0], "/") {
-			return setPaused(cmd.Context(), b, args[0], nil)
+			err = setPaused(cmd.Context(), b, args[0], nil)
+		} else {
+			err = app.ResumeLane(cmd.Context(), b, args[0], operator(), cliSource)
 		}
-		return app.ResumeLane(cmd.Context(), b, args[0], operator(), cliSource)
+		return c.say(err, "%s is running", args[0])
 	}
 	return cmd
+}
+
+// say confirms to a person what worked.
+func (c *cli) say(err error, format string, args ...any) error {
+	if err == nil {
+		fmt.Fprintf(c.err, format+"\n", args...)
+	}
+	return err
 }
 
 func setPaused(ctx context.Context, b *broker.Broker, credential string, p *provider.Pause) error {

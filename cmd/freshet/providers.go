@@ -13,9 +13,8 @@ import (
 )
 
 func (c *cli) providersCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "providers", Short: "Look at the providers"}
-	cmd.AddCommand(c.providersLsCommand(), c.providersShowCommand())
-	return cmd
+	return group("providers", "Look at the providers", "  freshet providers ls\n  freshet providers show acme",
+		c.providersLsCommand(), c.providersShowCommand())
 }
 
 // providerView is a provider as it is printed: everything but its secrets.

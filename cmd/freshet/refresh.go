@@ -2,12 +2,14 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/freshetdev/freshet/internal/app"
+	"github.com/freshetdev/freshet/internal/broker"
 	"github.com/freshetdev/freshet/pkg/events"
 	"github.com/freshetdev/freshet/pkg/refresh"
 )
@@ -35,7 +37,7 @@ func (c *cli) refreshCommand() *cobra.Command {
 		if err := refreshable(&s.Record); err != nil {
 			return err
 		}
-		e, err := app.Demand(ctx, b, cred, refresh.Job{Reason: events.ReasonDemand, GrantID: s.Record.GrantID, NewerThan: s.Record.Version})
+		e, err := demand(ctx, b, cred, refresh.Job{Reason: events.ReasonDemand, GrantID: s.Record.GrantID, NewerThan: s.Record.Version})
 		if err != nil {
 			return err
 		}
@@ -43,6 +45,24 @@ func (c *cli) refreshCommand() *cobra.Command {
 		return err
 	}
 	return cmd
+}
+
+// laneWithin bounds the question why nobody answered.
+const laneWithin = 2 * time.Second
+
+// demand asks for a new token and waits for it. When nobody answers it says so if the lane is paused.
+func demand(ctx context.Context, b *broker.Broker, cred events.Credential, job refresh.Job) (events.Event, error) {
+	e, err := app.Demand(ctx, b, cred, job)
+	if !errors.Is(err, context.DeadlineExceeded) {
+		return e, err
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), laneWithin)
+	defer cancel()
+	entry, _, asked := b.Provider(ctx, cred.Provider)
+	if asked == nil && entry.Pause.Active(time.Now()) {
+		err = fmt.Errorf("%w; the lane is %s: freshet resume %s", err, laneState(entry.Pause), cred.Provider)
+	}
+	return e, err
 }
 
 // refreshable says at once what no worker could change.

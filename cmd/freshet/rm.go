@@ -1,8 +1,6 @@
 package main
 
 import (
-	"fmt"
-
 	"github.com/spf13/cobra"
 
 	"github.com/freshetdev/freshet/internal/enroll"
@@ -24,11 +22,11 @@ still in flight can bring it back. The provider is not told; the grant there sta
 			return err
 		}
 		defer closeConn()
-		w := enroll.Writer{Store: b, Teller: events.NewPublisher(b.JetStream(), b.Names())}
+		w := enroll.Writer{Store: b, Teller: events.NewPublisher(b.JetStream(), b.Names()), Source: cliSource}
 		if _, err := w.Tombstone(cmd.Context(), cred, refresh.StateDeleted); err != nil {
-			return fmt.Errorf("%s: %w", cred, err)
+			return err
 		}
-		return nil
+		return c.say(nil, "%s is removed", cred)
 	}
 	return cmd
 }

@@ -21,16 +21,13 @@ import (
 
 // The exit codes.
 const (
-	exitOK          = 0
-	exitError       = 1
-	exitUsage       = 2
+	exitOK          = flags.ExitOK
+	exitError       = flags.ExitError
+	exitUsage       = flags.ExitUsage
 	exitNotFound    = 3
 	exitReauth      = 4 // a person must authorise again
 	exitUnavailable = 5 // NATS or the provider does not answer; worth another try
 )
-
-// errUsage marks what is wrong with the command line itself.
-var errUsage = errors.New("usage")
 
 // cli carries what the subcommands share.
 type cli struct {
@@ -69,6 +66,20 @@ Exit codes: 0 ok, 1 error, 2 usage, 3 not found, 4 a person must authorise again
 	return root
 }
 
+// group makes a command that only holds others.
+func group(use, short, example string, commands ...*cobra.Command) *cobra.Command {
+	cmd := &cobra.Command{Use: use + " COMMAND", Short: short, Example: example}
+	cmd.AddCommand(commands...)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		var names []string
+		for _, sub := range commands {
+			names = append(names, sub.Name())
+		}
+		return usage(fmt.Errorf("%s: want one of: %s", strings.Join(append([]string{cmd.Name()}, args...), " "), strings.Join(names, ", ")))
+	}
+	return cmd
+}
+
 // command starts a subcommand that speaks to NATS.
 func (c *cli) command(use, short, example string, args cobra.PositionalArgs) *cobra.Command {
 	cmd := &cobra.Command{Use: use, Short: short, Example: example, Args: usageArgs(args)}
@@ -86,17 +97,12 @@ func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
 	}
 }
 
-func usage(err error) error {
-	if err == nil {
-		return nil
-	}
-	return fmt.Errorf("%w: %w", errUsage, err)
-}
+func usage(err error) error { return flags.Usage(err) }
 
 // connect opens NATS for one command: it does not wait for an absent one.
 func (c *cli) connect() (*broker.Broker, func(), error) {
 	names, err := c.common.Names()
-	if err != nil {
+	if err := errors.Join(err, c.common.NATS.Validate()); err != nil {
 		return nil, nil, usage(err)
 	}
 	nc, err := c.common.NATS.Connect("freshet", append(broker.ConnectOptions(broker.ConnectHooks{}), nats.RetryOnFailedConnect(false))...)
@@ -118,15 +124,18 @@ func (c *cli) report(err error) int {
 	if err == nil {
 		return exitOK
 	}
-	code := exitCode(err)
-	fmt.Fprintln(c.err, "freshet:", strings.TrimPrefix(err.Error(), errUsage.Error()+": "))
-	return code
+	text := err.Error()
+	if errors.Is(err, broker.ErrNotSetUp) {
+		text = "Freshet is not set up here: run freshet setup, or look for another --server or --namespace"
+	}
+	fmt.Fprintln(c.err, "freshet:", text)
+	return exitCode(err)
 }
 
 func exitCode(err error) int {
 	var failed *app.FailedError
 	switch {
-	case errors.Is(err, errUsage), errors.Is(err, events.ErrName), strings.HasPrefix(err.Error(), "unknown command"):
+	case errors.Is(err, flags.ErrUsage), errors.Is(err, events.ErrName), strings.HasPrefix(err.Error(), "unknown command"):
 		return exitUsage
 	case errors.Is(err, refresh.ErrNotFound), errors.Is(err, tokens.ErrNotFound), errors.Is(err, broker.ErrUnknownProvider):
 		return exitNotFound

@@ -19,10 +19,10 @@ func (c *cli) runCommand() *cobra.Command {
 
 The store directory holds everything: NATS, the journal, the keysets. Back it up; keep the keysets apart as well.`,
 		Example: `  freshet run --store ./store -f providers.yaml
-  . ./store/env; freshet login acme/alice      from another terminal`,
+  source ./store/env; freshet login acme/alice      from another terminal`,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
-			if cfg.StoreDir == "" {
-				return usage(fmt.Errorf("no store: give --store DIR"))
+			if err := cfg.Validate(); err != nil {
+				return usage(err)
 			}
 			if cfg.Log, err = common.Logger(c.err); err != nil {
 				return usage(err)
@@ -32,8 +32,10 @@ The store directory holds everything: NATS, the journal, the keysets. Back it up
 					return err
 				}
 			}
-			cfg.Ready = func(env string) { fmt.Fprintf(c.err, "freshet runs; in another terminal: source %s\n", env) }
-			return solo.Run(cmd.Context(), cfg)
+			cfg.Ready = func(env string) {
+				fmt.Fprintf(c.err, "freshet runs, until Ctrl-C; in another terminal: source %s\n", env)
+			}
+			return otherPort(solo.Run(cmd.Context(), cfg))
 		},
 	}
 	fs := cmd.Flags()

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -39,11 +38,7 @@ provider, are created by freshet apply.`
 func (c *cli) printChanges(changes []broker.Change) error {
 	p := c.printer("KIND", "NAME", "ACTION", "DIFFERENCES")
 	for _, ch := range changes {
-		var diffs []string
-		for _, d := range ch.Differences {
-			diffs = append(diffs, fmt.Sprintf("%s is %s, want %s", d.Field, d.Have, d.Want))
-		}
-		if err := p.add(row{name: ch.Name, cells: []string{ch.Kind, ch.Name, string(ch.Action), strings.Join(diffs, "; ")}, object: ch}); err != nil {
+		if err := p.add(viewChange(ch).row()); err != nil {
 			return err
 		}
 	}

@@ -2,7 +2,7 @@ package main
 
 import (
 	"fmt"
-	"text/tabwriter"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -12,7 +12,7 @@ import (
 )
 
 func (c *cli) showCommand() *cobra.Command {
-	cmd := c.command("show PROVIDER/ACCOUNT", "Show one credential, without its secrets", "  freshet show acme/alice -o json", cobra.ExactArgs(1))
+	cmd := c.command("show PROVIDER/ACCOUNT", "Show one credential, without its secrets", "  freshet show acme/alice\n  freshet show acme/alice -o json", cobra.ExactArgs(1))
 	c.outputFlag(cmd, formTable, formJSON)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		cred, err := events.ParseCredential(args[0])
@@ -28,6 +28,9 @@ func (c *cli) showCommand() *cobra.Command {
 		if err != nil {
 			return fmt.Errorf("%s: %w", cred, err)
 		}
+		if s.Record.State == refresh.StateDeleted {
+			return fmt.Errorf("%w: %s was removed", refresh.ErrNotFound, cred)
+		}
 		s.Record.Access, s.Record.Grant = nil, nil
 		if c.output == formJSON {
 			return printJSON(c.out, struct {
@@ -40,33 +43,34 @@ func (c *cli) showCommand() *cobra.Command {
 	return cmd
 }
 
+// showTable prints what is known of a record, line by line; what does not apply is left out.
 func (c *cli) showTable(r *refresh.Record, revision uint64, now time.Time) error {
-	w := tabwriter.NewWriter(c.out, 0, 0, 2, ' ', 0)
-	line := func(name, format string, args ...any) { fmt.Fprintf(w, name+":\t"+format+"\n", args...) }
-	line("Credential", "%s", r.Credential())
-	line("State", "%s", r.State)
+	var lines [][]string
+	line := func(applies bool, name, format string, args ...any) {
+		if applies {
+			lines = append(lines, []string{name + ":", strings.TrimSpace(fmt.Sprintf(format, args...))})
+		}
+	}
+	line(true, "Credential", "%s", r.Credential())
+	line(true, "State", "%s", r.State)
 	if p := r.Paused; p != nil {
-		line("Paused", "by %s %s", p.By, p.Reason)
+		line(true, "Paused", "by %s %s", p.By, p.Reason)
 	}
-	line("Version", "%d (generation %d, revision %d)", r.Version, r.Generation, revision)
-	line("Grant", "%s", r.GrantID)
-	if len(r.Scopes) > 0 {
-		line("Scopes", "%v", r.Scopes)
-	}
-	line("Issued", "%s", relative(r.IssuedAt, now))
-	line("Expires", "%s", relative(r.ExpiresAt, now))
-	line("Refresh", "%s", relative(r.RefreshAt, now))
-	if !r.GrantExpiresAt.IsZero() {
-		line("Grant ends", "%s", relative(r.GrantExpiresAt, now))
-	}
+	line(true, "Version", "%d (generation %d, revision %d)", r.Version, r.Generation, revision)
+	line(true, "Grant", "%s", r.GrantID)
+	line(len(r.Scopes) > 0, "Scopes", "%s", strings.Join(r.Scopes, " "))
+	line(true, "Issued", "%s", relative(r.IssuedAt, now))
+	line(true, "Expires", "%s", relative(r.ExpiresAt, now))
+	line(true, "Refresh", "%s", relative(r.RefreshAt, now))
+	line(!r.GrantExpiresAt.IsZero(), "Grant ends", "%s", relative(r.GrantExpiresAt, now))
 	if cl := r.Claim; cl != nil {
-		line("Claimed", "by %s, attempt %s", cl.Worker, cl.Attempt)
+		line(true, "Claimed", "by %s, attempt %s", cl.Worker, cl.Attempt)
 	}
 	if d := r.Doubt; d != nil {
-		line("Doubt", "attempt %s, first sent %s", d.Attempt, relative(d.FirstSentAt, now))
+		line(true, "Doubt", "attempt %s, first sent %s", d.Attempt, relative(d.FirstSentAt, now))
 	}
 	if f := r.Failure; f != nil {
-		line("Failure", "%s %s, %d in a row since %s", f.Class, f.Code, f.Count, relative(f.Since, now))
+		line(true, "Failure", "%s, %d in a row, first %s", strings.TrimSpace(string(f.Class)+" "+f.Code), f.Count, relative(f.Since, now))
 	}
-	return w.Flush()
+	return printTable(c.out, lines)
 }

@@ -8,7 +8,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/freshetdev/freshet/internal/app"
 	"github.com/freshetdev/freshet/internal/broker"
 	"github.com/freshetdev/freshet/pkg/events"
 	"github.com/freshetdev/freshet/pkg/refresh"
@@ -65,7 +64,7 @@ func (c *cli) readToken(ctx context.Context, b *broker.Broker, cred events.Crede
 	if err == nil && (t.ExpiresAt.IsZero() || time.Until(t.ExpiresAt) >= minTTL) {
 		return t, nil
 	}
-	if _, err := app.Demand(ctx, b, cred, refresh.Job{Reason: events.ReasonDemand, NewerThan: t.Version}); err != nil {
+	if _, err := demand(ctx, b, cred, refresh.Job{Reason: events.ReasonDemand, NewerThan: t.Version}); err != nil {
 		return t, err
 	}
 	if t, err = getToken(ctx, client, cred); err != nil {

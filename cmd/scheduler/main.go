@@ -22,7 +22,7 @@ func main() {
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	if err := command().ExecuteContext(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "scheduler:", err)
-		os.Exit(1)
+		os.Exit(flags.ExitCode(err))
 	}
 }
 
@@ -31,10 +31,16 @@ func command() *cobra.Command {
 	cfg := app.SchedulerConfig{}
 	cmd := &cobra.Command{
 		Use: "scheduler", Short: "Publish a job for each credential that is due", Version: app.Version(),
-		Args: cobra.NoArgs, SilenceUsage: true, SilenceErrors: true,
-		PreRunE: func(cmd *cobra.Command, _ []string) error { return flags.FromEnv(cmd.Flags(), os.Getenv) },
-		RunE:    func(cmd *cobra.Command, _ []string) error { return run(cmd.Context(), &common, cfg) },
+		Args: func(cmd *cobra.Command, args []string) error { return flags.Usage(cobra.NoArgs(cmd, args)) },
+		PreRunE: func(cmd *cobra.Command, _ []string) error {
+			return flags.Usage(flags.FromEnv(cmd.Flags(), os.Getenv))
+		},
+		SilenceUsage: true, SilenceErrors: true,
+		RunE: func(cmd *cobra.Command, _ []string) error { return run(cmd.Context(), &common, cfg) },
 	}
+	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return flags.Usage(fmt.Errorf("%w; see %s --help", err, cmd.CommandPath()))
+	})
 	fs := cmd.Flags()
 	common.Register(fs)
 	fs.StringVar(&cfg.Name, "name", fmt.Sprintf("%s-%d", flags.HostName(), os.Getpid()), "name of this scheduler")
@@ -44,11 +50,11 @@ func command() *cobra.Command {
 
 func run(ctx context.Context, common *flags.Common, cfg app.SchedulerConfig) (err error) {
 	if cfg.Log, err = common.Logger(os.Stderr); err != nil {
-		return err
+		return flags.Usage(err)
 	}
 	names, err := common.Names()
 	if err != nil {
-		return err
+		return flags.Usage(err)
 	}
 	if cfg.Conn, err = common.NATS.Connect("freshet-scheduler "+cfg.Name, app.ConnectOptions(cfg.Log)...); err != nil {
 		return err

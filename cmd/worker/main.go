@@ -3,6 +3,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -21,7 +22,7 @@ func main() {
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	if err := command().ExecuteContext(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "worker:", err)
-		os.Exit(1)
+		os.Exit(flags.ExitCode(err))
 	}
 }
 
@@ -31,10 +32,16 @@ func command() *cobra.Command {
 	cfg := app.WorkerConfig{}
 	cmd := &cobra.Command{
 		Use: "worker", Short: "Refresh tokens as jobs ask for it", Version: app.Version(),
-		Args: cobra.NoArgs, SilenceUsage: true, SilenceErrors: true,
-		PreRunE: func(cmd *cobra.Command, _ []string) error { return flags.FromEnv(cmd.Flags(), os.Getenv) },
-		RunE:    func(cmd *cobra.Command, _ []string) error { return run(cmd.Context(), &common, &keys, cfg) },
+		Args: func(cmd *cobra.Command, args []string) error { return flags.Usage(cobra.NoArgs(cmd, args)) },
+		PreRunE: func(cmd *cobra.Command, _ []string) error {
+			return flags.Usage(flags.FromEnv(cmd.Flags(), os.Getenv))
+		},
+		SilenceUsage: true, SilenceErrors: true,
+		RunE: func(cmd *cobra.Command, _ []string) error { return run(cmd.Context(), &common, &keys, cfg) },
 	}
+	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return flags.Usage(fmt.Errorf("%w; see %s --help", err, cmd.CommandPath()))
+	})
 	fs := cmd.Flags()
 	common.Register(fs)
 	keys.Register(fs)
@@ -42,23 +49,25 @@ func command() *cobra.Command {
 	fs.StringVar(&cfg.StateDir, "state-dir", "", "`directory` for the journal; keep it across restarts")
 	fs.BoolVar(&cfg.JournalSync, "journal-sync", false, "fsync every outcome before it is read")
 	fs.IntVar(&cfg.Hands, "hands", 0, "attempts in flight on each lane, at most; 0: the lane's own concurrency")
-	flags.Own(fs, "name", "state-dir", "journal-sync", "hands")
+	fs.StringVar(&cfg.Exchanger, "exchanger", "", "`address` unix://PATH of the process that makes the token requests; empty: this one does")
+	flags.Own(fs, "name", "state-dir", "journal-sync", "hands", "exchanger")
+	cmd.AddCommand(exchangerCommand())
 	return cmd
 }
 
 func run(ctx context.Context, common *flags.Common, keys *flags.Keysets, cfg app.WorkerConfig) (err error) {
 	if cfg.StateDir == "" {
-		return fmt.Errorf("no state directory: give --state-dir DIR, a directory that outlives the process")
+		return flags.Usage(errors.New("no state directory: give --state-dir DIR, a directory that outlives the process"))
 	}
 	if cfg.Log, err = common.Logger(os.Stderr); err != nil {
-		return err
+		return flags.Usage(err)
 	}
 	if cfg.Grant, cfg.Access, err = keys.Both(); err != nil {
 		return err
 	}
 	names, err := common.Names()
 	if err != nil {
-		return err
+		return flags.Usage(err)
 	}
 	if cfg.Conn, err = common.NATS.Connect("freshet-worker "+cfg.Name, app.ConnectOptions(cfg.Log)...); err != nil {
 		return err

@@ -34,17 +34,36 @@ func Apply(ctx context.Context, b *broker.Broker, k *seal.Keyset, d provider.Def
 		out.Warnings = append(out.Warnings, "rotation_grace is too short for a second try: treated as strict")
 	}
 	var err error
-	if out.Action, err = putDefinition(ctx, b, k, d, dryRun); err != nil {
-		return out, fmt.Errorf("apply provider %s: %w", d.Name, err)
-	}
+	// The lane comes first: whoever sees the definition looks for it.
 	if out.Lane, err = b.EnsureLane(ctx, d, dryRun); err != nil {
 		return out, fmt.Errorf("apply provider %s: %w", d.Name, err)
 	}
-	return out, nil
+	if out.Action, err = putDefinition(ctx, b, k, d, dryRun); err != nil {
+		return out, fmt.Errorf("apply provider %s: %w", d.Name, err)
+	}
+	if dryRun {
+		return out, nil
+	}
+	if err = b.SyncPause(ctx, d.Name); err != nil { // an entry that could not be read may have held a pause
+		return out, fmt.Errorf("apply provider %s: %w", d.Name, err)
+	}
+	if out.Action == broker.ActionUpdate {
+		err = probeAgain(ctx, b, d.Name)
+	}
+	return out, err
+}
+
+// probeAgain lets a lane run again that rests because the provider refused our client: what was just applied may mend that.
+func probeAgain(ctx context.Context, b *broker.Broker, name string) error {
+	e, _, err := b.Provider(ctx, name)
+	if err != nil || e.Pause == nil || e.Pause.Reason != provider.PauseMisconfigured {
+		return err
+	}
+	return ResumeLane(ctx, b, name, "apply", "freshet/apply")
 }
 
 // putDefinition writes the entry unless it says the same already. It starts over when somebody else wrote it
-// meanwhile.
+// meanwhile. An entry that cannot be read is written anew.
 func putDefinition(ctx context.Context, b *broker.Broker, k *seal.Keyset, d provider.Definition, dryRun bool) (broker.Action, error) {
 	for {
 		entry, revision, err := b.Provider(ctx, d.Name)
@@ -52,6 +71,7 @@ func putDefinition(ctx context.Context, b *broker.Broker, k *seal.Keyset, d prov
 		switch {
 		case errors.Is(err, broker.ErrUnknownProvider):
 			action = broker.ActionCreate
+		case errors.Is(err, provider.ErrMalformed): // applying again is what mends it
 		case err != nil:
 			return "", err
 		case sameDefinition(entry, d, k, b.Names().ProvidersBucket()):

@@ -12,16 +12,18 @@ import (
 )
 
 // ConnectOptions are how a process that stays connects: it waits for an absent NATS, comes back after a loss, never
-// lets a publish land after its author gave up, and says each loss and each return once.
+// lets a publish land after its author gave up, and says each loss and each return once. Of the first connection, and of
+// the wait for it, it says nothing: waitConnected does.
 func ConnectOptions(log zerolog.Logger) []nats.Option {
-	var away atomic.Bool
+	var known, away atomic.Bool
 	return broker.ConnectOptions(broker.ConnectHooks{
 		Disconnected: func(err error) {
-			if away.CompareAndSwap(false, true) {
+			if known.Load() && away.CompareAndSwap(false, true) {
 				log.Warn().AnErr("error", err).Msg("NATS is gone: no refresh starts until it is back")
 			}
 		},
 		Reconnected: func(string) {
+			known.Store(true)
 			if away.CompareAndSwap(true, false) {
 				log.Info().Msg("NATS is back")
 			}

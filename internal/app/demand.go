@@ -8,6 +8,7 @@ import (
 
 	"github.com/freshetdev/freshet/internal/broker"
 	"github.com/freshetdev/freshet/pkg/events"
+	"github.com/freshetdev/freshet/pkg/provider"
 	"github.com/freshetdev/freshet/pkg/refresh"
 )
 
@@ -53,13 +54,44 @@ func Demand(ctx context.Context, b *broker.Broker, c events.Credential, job refr
 	}
 	defer stop()
 	for wait := firstDemand; ; wait = min(2*wait, maxDemand) {
-		if err := b.Demand(ctx, c, job, entry.Definition.Limits.Rate); err != nil && !errors.Is(err, broker.ErrQueued) {
+		if err := publishDemand(ctx, b, c, job, entry.Definition.Limits.Rate); err != nil {
 			return events.Event{}, fmt.Errorf("ask for a refresh of %s: %w", c, err)
 		}
 		if e, err := answer(ctx, heard, c, job, wait); err != nil || e.ID != "" {
 			return e, err
 		}
 	}
+}
+
+// publishDemand queues the job unless one is there already or the lane has no room for it: the caller comes back.
+func publishDemand(ctx context.Context, b *broker.Broker, c events.Credential, job refresh.Job, rate provider.Rate) error {
+	room, err := laneHasRoom(ctx, b, c.Provider, rate)
+	if err != nil || !room {
+		return err
+	}
+	timed, cancel := context.WithTimeout(ctx, maxDemand) // slots may be contested, and the lane full before we have one
+	defer cancel()
+	err = b.Demand(timed, c, job, rate)
+	if errors.Is(err, broker.ErrQueued) || timed.Err() != nil && ctx.Err() == nil {
+		return nil
+	}
+	return err
+}
+
+// demandAhead is how many seconds' worth of jobs may wait in a lane with a rate.
+const demandAhead = 3
+
+// laneHasRoom reports whether a demand may be queued. A rate is kept where jobs are published: what waits in a lane that
+// stands still goes all at once when it moves again, so it must not be much.
+func laneHasRoom(ctx context.Context, b *broker.Broker, name string, rate provider.Rate) (bool, error) {
+	if rate.IsZero() {
+		return true, nil // the lane's concurrency is the only bound
+	}
+	info, err := b.LaneInfo(ctx, name)
+	if err != nil {
+		return false, err
+	}
+	return !info.Paused && float64(info.Pending) < max(float64(rate)*demandAhead, 1), nil
 }
 
 // listen hears a credential's events from now on, until stop is called.

@@ -28,9 +28,9 @@ func (w *Worker) holdLane(ctx context.Context, res refresh.Result) {
 	var hold time.Duration
 	switch res.Class {
 	case refresh.ClassThrottled:
-		hold, p.Reason = min(cmp.Or(res.RetryAfter, holdThrottled), maxHold), "throttled"
+		hold, p.Reason = min(cmp.Or(res.RetryAfter, holdThrottled), maxHold), provider.PauseThrottled
 	case refresh.ClassMisconfigured:
-		hold, p.Reason = holdMisconfigured, "misconfigured"
+		hold, p.Reason = holdMisconfigured, provider.PauseMisconfigured
 	default:
 		return
 	}

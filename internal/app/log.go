@@ -45,10 +45,12 @@ func (w *Worker) weigh(res refresh.Result) (zerolog.Level, string) {
 		return zerolog.WarnLevel, "the grant was replaced or withdrawn during the attempt: what was received is given back"
 	case errors.Is(res.Err, refresh.ErrUnsettled):
 		return zerolog.ErrorLevel, "the outcome is in the journal and not in the store yet: see to NATS, keep this state directory"
-	case errors.Is(res.Err, refresh.ErrMalformed), errors.Is(res.Err, seal.ErrCorrupt):
-		return zerolog.ErrorLevel, "the record cannot be read and is passed over: restore it, or log in again"
+	case errors.Is(res.Err, refresh.ErrMalformed):
+		return w.once(res.Credential.String() + " " + res.Err.Error()), "the record cannot be read and is passed over: restore it, or delete its key and log in again"
+	case errors.Is(res.Err, seal.ErrCorrupt):
+		return w.once(res.Credential.String() + " " + res.Err.Error()), "the record's grant does not open and is passed over: restore it, or log in again"
 	case errors.Is(res.Err, seal.ErrUnknownKey):
-		return zerolog.ErrorLevel, "this worker lacks a key: give it the current keysets; it leaves the lane meanwhile"
+		return w.once(res.Credential.Provider + " lacks a key"), "this worker lacks a key: give it the current keysets; it leaves the lane meanwhile"
 	case errors.Is(res.Err, refresh.ErrNotFound):
 		return zerolog.InfoLevel, "a job for a credential that is not there is dropped"
 	}
@@ -83,14 +85,28 @@ func (w *Worker) weighClass(res refresh.Result) (zerolog.Level, string) {
 // loudness lets one line in ten seconds through for each provider and class, so that an outage does not drown what
 // else is said.
 func (w *Worker) loudness(res refresh.Result, level zerolog.Level) zerolog.Level {
-	if w.quiet.allow(res.Credential.Provider+" "+string(res.Class), time.Now()) {
+	if w.quiet.allow(res.Credential.Provider+" "+string(res.Class), quietFor, time.Now()) {
 		return level
 	}
 	return zerolog.DebugLevel
 }
 
-// quietFor is how long a line of the same kind stays at debug.
-const quietFor = 10 * time.Second
+// once lets one line an hour through for each kind: a bad record stays due, and every job for it finds the same.
+func (w *Worker) once(kind string) zerolog.Level {
+	if w.quiet.allow(kind, quietAbout, time.Now()) {
+		return zerolog.ErrorLevel
+	}
+	return zerolog.DebugLevel
+}
+
+const (
+	// quietFor is how long a line of the same kind stays at debug.
+	quietFor = 10 * time.Second
+	// quietAbout is the same for a line about what only a person can mend.
+	quietAbout = time.Hour
+	// maxKinds bounds the memory of a limiter. What it forgets is only said once more.
+	maxKinds = 10_000
+)
 
 // limiter remembers when a kind of line was last let through.
 type limiter struct {
@@ -98,13 +114,13 @@ type limiter struct {
 	last map[string]time.Time
 }
 
-func (l *limiter) allow(kind string, now time.Time) bool {
+func (l *limiter) allow(kind string, quiet time.Duration, now time.Time) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if last, ok := l.last[kind]; ok && now.Sub(last) < quietFor {
+	if last, ok := l.last[kind]; ok && now.Sub(last) < quiet {
 		return false
 	}
-	if l.last == nil {
+	if l.last == nil || len(l.last) >= maxKinds {
 		l.last = make(map[string]time.Time)
 	}
 	l.last[kind] = now

@@ -2,33 +2,51 @@ package app
 
 import (
 	"sync"
+	"time"
 
 	"github.com/freshetdev/freshet/pkg/events"
 	"github.com/freshetdev/freshet/pkg/provider"
 	"github.com/freshetdev/freshet/pkg/seal"
 )
 
-// providerTable holds the definitions a worker knows, with their secrets open.
+// knownProvider is a provider with its secrets open.
+type knownProvider struct {
+	definition provider.Definition
+	entry      provider.Entry
+}
+
+// providerTable holds the providers a worker knows.
 type providerTable struct {
 	keyset *seal.Keyset
 	names  events.Names
 
 	mu     sync.RWMutex
-	known  map[string]*provider.Definition
+	known  map[string]*knownProvider
 	filled bool
 	notify chan struct{}
 }
 
 func newProviderTable(k *seal.Keyset, names events.Names) *providerTable {
-	return &providerTable{keyset: k, names: names, known: make(map[string]*provider.Definition), notify: make(chan struct{}, 1)}
+	return &providerTable{keyset: k, names: names, known: make(map[string]*knownProvider), notify: make(chan struct{}, 1)}
 }
 
 // get returns a definition. It is replaced as a whole when the provider changes, never written to.
 func (t *providerTable) get(name string) (*provider.Definition, bool) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	d, ok := t.known[name]
-	return d, ok
+	p, ok := t.known[name]
+	if !ok {
+		return nil, false
+	}
+	return &p.definition, true
+}
+
+// suspect reports whether a provider's rejections of that instant say nothing about the grants.
+func (t *providerTable) suspect(name string, rejected, now time.Time) bool {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	p, ok := t.known[name]
+	return ok && p.entry.Suspect(rejected, now)
 }
 
 // set opens an entry's secrets and takes it over. On an error the earlier definition stays.
@@ -36,10 +54,10 @@ func (t *providerTable) set(name string, e provider.Entry) error {
 	if err := e.OpenSecrets(t.keyset, t.names.ProvidersBucket()); err != nil {
 		return err
 	}
-	d := e.Definition.WithDefaults()
+	p := &knownProvider{definition: e.Definition.WithDefaults(), entry: e}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.known[name] = &d
+	t.known[name] = p
 	t.poke()
 	return nil
 }

@@ -68,7 +68,7 @@ func schedulerObserver(cfg SchedulerConfig, log zerolog.Logger) schedule.Observe
 			log.Info().Int("credentials", n).Dur("took_ms", took).Msg("index is complete")
 		},
 		Error: func(err error) {
-			if quiet.allow(err.Error(), time.Now()) {
+			if quiet.allow(err.Error(), quietFor, time.Now()) {
 				log.Warn().Err(err).Msg("scheduling goes on")
 			}
 		},

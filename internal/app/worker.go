@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/freshetdev/freshet/internal/broker"
+	"github.com/freshetdev/freshet/internal/exchanger"
 	"github.com/freshetdev/freshet/internal/journal"
 	"github.com/freshetdev/freshet/pkg/events"
 	"github.com/freshetdev/freshet/pkg/refresh"
@@ -38,6 +39,8 @@ type WorkerConfig struct {
 	OnResult func(refresh.Result)
 	// Dial replaces the network below the token requests. Optional.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
+	// Exchanger is the address, unix://PATH, of the process that makes the token requests. Empty: this process does.
+	Exchanger string
 }
 
 // Worker is a worker at work.
@@ -46,6 +49,8 @@ type Worker struct {
 	broker    *broker.Broker
 	journal   *journal.Journal
 	exchange  *refresh.HTTPExchange
+	exchanger *exchanger.Client // nil: exchange is used
+	collected chan struct{}     // readable after an outcome came from the exchanger
 	engine    *refresh.Engine
 	providers *providerTable
 	events    *events.Publisher
@@ -69,7 +74,9 @@ func RunWorker(ctx context.Context, cfg WorkerConfig) (err error) {
 		return fmt.Errorf("open journal: %w", err)
 	}
 	defer func() { err = errors.Join(err, w.close()) }()
-	w.build()
+	if err := w.build(); err != nil {
+		return err
+	}
 	return w.run(ctx)
 }
 
@@ -96,21 +103,29 @@ func stopped(ctx context.Context, err error) error {
 	return err
 }
 
-func (w *Worker) build() {
+func (w *Worker) build() error {
 	w.exchange = refresh.NewHTTPExchange(refresh.HTTPExchangeConfig{Dial: w.cfg.Dial})
 	w.events = events.NewPublisher(w.broker.JetStream(), w.broker.Names())
 	w.providers = newProviderTable(w.cfg.Grant, w.broker.Names())
+	if err := w.connectExchanger(); err != nil {
+		return err
+	}
+	exchange, ready, outcomes := w.presenter()
 	w.engine = refresh.NewEngine(refresh.Config{
-		Worker: w.cfg.Name, Store: w.broker, Exchange: w.exchange, Journal: journalAdapter{w.journal}, Teller: w.events,
+		Worker: w.cfg.Name, Store: w.broker, Exchange: exchange, Journal: outcomes, Teller: w.events,
 		Keys:     refresh.Keys{Bucket: w.broker.Names().TokensBucket(), Grant: w.cfg.Grant, Access: w.cfg.Access},
-		Provider: w.providers.get, Now: w.broker.Now, Ready: w.journal.Writable, Observe: w.observe,
+		Provider: w.providers.get, Now: w.broker.Now, Ready: ready, Observe: w.observe,
+		Suspect: func(name string, at time.Time) bool { return w.providers.suspect(name, at, w.broker.Now()) },
 	})
+	return nil
 }
 
 func (w *Worker) run(ctx context.Context) error {
+	w.drainExchanger(ctx)
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return w.broker.RunClock(ctx) })
 	g.Go(func() error { return w.recoverJournal(ctx) })
+	g.Go(func() error { return w.runExchanger(ctx) })
 	lanes := newLanes(w)
 	g.Go(func() error { return lanes.run(ctx) })
 	w.log.Info().Str("nats", w.cfg.Conn.ConnectedServerVersion()).Msg("worker started")
@@ -120,6 +135,9 @@ func (w *Worker) run(ctx context.Context) error {
 // close ends the journal and says what it leaves.
 func (w *Worker) close() error {
 	w.exchange.CloseIdle()
+	if w.exchanger != nil {
+		w.exchanger.Close()
+	}
 	left := len(w.journal.Pending())
 	if left > 0 {
 		w.log.Warn().Int("outcomes", left).Str("dir", w.cfg.StateDir).
@@ -152,6 +170,7 @@ func (w *Worker) recoverJournal(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-w.providers.changed():
+		case <-w.collected:
 		case <-tick.C:
 		}
 	}

@@ -12,6 +12,9 @@ var (
 	BestSample    = bestSample
 )
 
+// LiftWithin is how much longer a lane rests than its pause.
+const LiftWithin = liftWithin
+
 // ClockSample is one look at the server's clock.
 type ClockSample = clockSample
 

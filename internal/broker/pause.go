@@ -92,6 +92,12 @@ func (b *Broker) changePause(
 		if want == e.Pause {
 			return rev, false, b.SyncPause(ctx, name)
 		}
+		if want == nil {
+			b.clearLane(ctx, name)
+		}
+		if e.Pause != nil && e.Pause.Reason == provider.PauseRejections {
+			e.RejectionsSince = b.Now().UTC()
+		}
 		e.Pause = want
 		rev, err = b.PutProvider(ctx, name, e, rev)
 		switch {
@@ -102,6 +108,15 @@ func (b *Broker) changePause(
 		}
 		return rev, true, b.SyncPause(ctx, name)
 	}
+}
+
+// clearLane drops the jobs that wait in a lane about to run again: whoever still wants them asks again, and the schedulers
+// let them in little by little. Failing is harmless, it only makes the start rougher.
+func (b *Broker) clearLane(ctx context.Context, name string) {
+	req := struct {
+		Filter string `json:"filter"`
+	}{b.names.LaneSubjects(name)}
+	_ = b.api(ctx, "STREAM.PURGE."+b.names.JobsStream(), req, &apiReply{})
 }
 
 // SyncPause makes a lane's consumer pause, or run, as its provider's entry says. It is harmless to repeat, and repairs what a
@@ -144,6 +159,10 @@ func consumerPause(p *provider.Pause) time.Time {
 	case p.Until.IsZero():
 		return time.Date(2200, time.January, 1, 0, 0, 0, 0, time.UTC)
 	default:
-		return p.Until
+		return p.Until.Add(liftWithin)
 	}
 }
+
+// liftWithin is how much longer a lane's consumer rests than its pause lasts, so that a scheduler ends the pause, and the lane
+// starts little by little. Without any scheduler it runs again all the same.
+const liftWithin = 5 * time.Second

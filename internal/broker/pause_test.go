@@ -98,7 +98,7 @@ func TestPauseAndResumeLane(t *testing.T) {
 	if err != nil || at != rev || e.Pause == nil || e.Pause.By != "w1" || e.TokenURL != acme().TokenURL {
 		t.Fatalf("entry %+v at %d, %v", e, at, err)
 	}
-	if info := laneInfo(t, b); !info.Paused || !info.PausedUntil.Equal(until) {
+	if info := laneInfo(t, b); !info.Paused || !info.PausedUntil.Equal(until.Add(broker.LiftWithin)) {
 		t.Errorf("lane %+v", info)
 	}
 	again, err := b.PauseLane(t.Context(), "acme", provider.Pause{By: "w2", Until: until.Add(-time.Minute)})
@@ -181,7 +181,7 @@ func TestContendedPausesKeepTheLongest(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := now.Add(16 * time.Minute)
-	if !e.Pause.Until.Equal(want) || !laneInfo(t, b).PausedUntil.Equal(want) {
+	if !e.Pause.Until.Equal(want) || !laneInfo(t, b).PausedUntil.Equal(want.Add(broker.LiftWithin)) {
 		t.Errorf("entry until %v, lane until %v, want %v", e.Pause.Until, laneInfo(t, b).PausedUntil, want)
 	}
 }

@@ -1,6 +1,9 @@
 // Package embedded runs a nats-server with JetStream inside the process: for `freshet dev`, which forgets it, and for
 // `freshet run`, which keeps it. Only the freshet command links it; scheduler and worker stay small.
 //
+// A store belongs to one server at a time: the lock file in it says so between processes, and is free again when the
+// process ends, however it ends. A server that cannot start says why at once.
+//
 // Concurrency: a Server may be used from many goroutines; Shutdown may be called more than once.
 package embedded
 
@@ -18,8 +21,13 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// ErrInUse says that another process has the store directory open.
-var ErrInUse = errors.New("store is in use by another process")
+// What keeps a server from starting.
+var (
+	// ErrInUse: another process has the store directory open.
+	ErrInUse = errors.New("store is in use by another process")
+	// ErrPortTaken: something else listens on the port.
+	ErrPortTaken = errors.New("port is taken")
+)
 
 // readyWithin bounds the start; a store of a million records is open in seconds.
 const readyWithin = 60 * time.Second
@@ -42,7 +50,8 @@ type Server struct {
 	cfg    Config
 }
 
-// Start starts a server and waits until it takes connections. Errors: ErrInUse, naming the directory.
+// Start starts a server and waits until it takes connections. Errors: ErrInUse, naming the directory; ErrPortTaken,
+// naming the port; anything else is the server's own word.
 func Start(cfg Config) (*Server, error) {
 	lock, err := lockDir(cfg.StoreDir)
 	if err != nil {
@@ -52,10 +61,9 @@ func Start(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("start embedded nats-server: %w", err), lock.Unlock())
 	}
-	ns.Start()
-	if !ns.ReadyForConnections(readyWithin) {
+	if err := launch(ns, cfg.Port); err != nil {
 		ns.Shutdown()
-		err := fmt.Errorf("start embedded nats-server: not ready after %s; is port %d free?", readyWithin, cfg.Port)
+		ns.WaitForShutdown()
 		return nil, errors.Join(err, lock.Unlock())
 	}
 	return &Server{server: ns, lock: lock, cfg: cfg}, nil

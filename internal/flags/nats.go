@@ -1,7 +1,11 @@
 package flags
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
+	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -9,6 +13,9 @@ import (
 	"github.com/spf13/pflag"
 	"github.com/synadia-io/orbit.go/natscontext"
 )
+
+// defaultTimeout bounds one connection, and one request of the short commands.
+const defaultTimeout = 5 * time.Second
 
 // NATS says how to reach NATS. Flags and variables are those of the nats command line.
 type NATS struct {
@@ -40,7 +47,7 @@ func (n *NATS) Register(fs *pflag.FlagSet) {
 	fs.StringVar(&n.TLSCA, "tlsca", "", "TLS certificate authority `file`")
 	fs.BoolVar(&n.TLSFirst, "tlsfirst", false, "TLS handshake before the server's greeting")
 	fs.StringVar(&n.Context, "context", "", "NATS context: a name, or an absolute path")
-	fs.DurationVar(&n.Timeout, "timeout", 5*time.Second, "how long to wait for NATS")
+	fs.DurationVar(&n.Timeout, "timeout", defaultTimeout, "how long to wait for NATS")
 	fs.StringVar(&n.JSDomain, "js-domain", "", "JetStream domain")
 	fs.StringVar(&n.JSAPIPrefix, "js-api-prefix", "", "JetStream API subject prefix")
 	fs.StringVar(&n.InboxPrefix, "inbox-prefix", "", "prefix of reply subjects")
@@ -50,11 +57,48 @@ func (n *NATS) Register(fs *pflag.FlagSet) {
 	} {
 		Env(fs, flag, variable)
 	}
+	instead(fs, "context", "server", "user", "password", "creds", "nkey", "tlscert", "tlskey", "tlsca")
+	instead(fs, "server", "context")
+}
+
+// Validate reports everything that contradicts itself or cannot be meant. It shows no value: a server URL may hold
+// a password.
+func (n *NATS) Validate() error {
+	var faults []error
+	fault := func(wrong bool, format string, args ...any) {
+		if wrong {
+			faults = append(faults, fmt.Errorf(format, args...))
+		}
+	}
+	fault(n.Context != "" && n.Server != "", "a context and a server both say where NATS is: give --context or --server, set NATS_CONTEXT or NATS_URL")
+	fault(n.Password != "" && n.User == "", "a NATS password without a user: give --user too, or unset NATS_PASSWORD")
+	fault(n.Creds != "" && n.NKey != "", "a credentials file and an nkey both say who we are: give --creds or --nkey")
+	fault((n.TLSCert == "") != (n.TLSKey == ""), "a TLS certificate and its key go together: give both --tlscert and --tlskey")
+	fault(n.JSDomain != "" && n.JSAPIPrefix != "", "a JetStream domain is an API prefix: give --js-domain or --js-api-prefix")
+	fault(n.Timeout < 0, "--timeout %s: want a time to wait, such as 5s", n.Timeout)
+	servers := strings.Split(n.url(), ",")
+	for i, s := range servers {
+		fault(!isServer(s), "NATS server %d of %d is no address: want nats://HOST:PORT (or tls, ws, wss)", i+1, len(servers))
+	}
+	return errors.Join(faults...)
+}
+
+// isServer reports whether nats.go can take s as a server's address.
+func isServer(s string) bool {
+	s = strings.TrimSpace(s)
+	if !strings.Contains(s, "://") {
+		s = "nats://" + s
+	}
+	u, err := url.Parse(s)
+	return err == nil && u.Hostname() != "" && slices.Contains([]string{"nats", "tls", "ws", "wss"}, u.Scheme)
 }
 
 // Connect connects under a client name. extra comes last and wins. Settings of a NATS context that also are flags
-// (domain, API prefix) are taken over where the flag is empty.
+// (domain, API prefix) are taken over where the flag is empty. No error shows a password.
 func (n *NATS) Connect(name string, extra ...nats.Option) (*nats.Conn, error) {
+	if err := n.Validate(); err != nil {
+		return nil, err
+	}
 	opts, err := n.options(name)
 	if err != nil {
 		return nil, err
@@ -69,15 +113,21 @@ func (n *NATS) Connect(name string, extra ...nats.Option) (*nats.Conn, error) {
 	}
 	nc, settings, err := natscontext.Connect(n.Context, opts...)
 	if err != nil {
-		return nil, fmt.Errorf("connect to NATS by context %q: %w", n.Context, err)
+		return nil, fmt.Errorf("connect to NATS by context %q: %w", n.Context, withoutURL(err))
 	}
-	if n.JSDomain == "" {
-		n.JSDomain = settings.JSDomain
-	}
-	if n.JSAPIPrefix == "" {
-		n.JSAPIPrefix = settings.JSAPIPrefix
+	if n.JSDomain == "" && n.JSAPIPrefix == "" {
+		n.JSDomain, n.JSAPIPrefix = settings.JSDomain, settings.JSAPIPrefix
 	}
 	return nc, nil
+}
+
+// withoutURL replaces an error that quotes an address, password and all.
+func withoutURL(err error) error {
+	var quoting *url.Error
+	if errors.As(err, &quoting) {
+		return errors.New("its url is no address: want nats://HOST:PORT")
+	}
+	return err
 }
 
 // Where says what Connect connects to, without user and password.
@@ -104,7 +154,7 @@ func (n *NATS) url() string {
 }
 
 func (n *NATS) options(name string) ([]nats.Option, error) {
-	opts := []nats.Option{nats.Name(name), nats.Timeout(n.Timeout)}
+	opts := []nats.Option{nats.Name(name), nats.Timeout(cmp.Or(n.Timeout, defaultTimeout))}
 	switch {
 	case n.User != "" && n.Password == "":
 		opts = append(opts, nats.Token(n.User))

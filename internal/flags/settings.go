@@ -58,14 +58,10 @@ func (k *Keysets) Register(fs *pflag.FlagSet) {
 }
 
 // Grant loads the keyset for refresh tokens: from its file, else from the variable FRESHET_GRANT_KEYSET.
-func (k *Keysets) Grant() (*seal.Keyset, error) {
-	return loadKeyset("grant", k.GrantFile, os.Getenv("FRESHET_GRANT_KEYSET"))
-}
+func (k *Keysets) Grant() (*seal.Keyset, error) { return loadKeyset("grant", k.GrantFile) }
 
 // Access loads the keyset for access tokens: from its file, else from the variable FRESHET_ACCESS_KEYSET.
-func (k *Keysets) Access() (*seal.Keyset, error) {
-	return loadKeyset("access", k.AccessFile, os.Getenv("FRESHET_ACCESS_KEYSET"))
-}
+func (k *Keysets) Access() (*seal.Keyset, error) { return loadKeyset("access", k.AccessFile) }
 
 // Both loads both keysets and reports what is wrong with either.
 func (k *Keysets) Both() (grant, access *seal.Keyset, err error) {
@@ -74,9 +70,13 @@ func (k *Keysets) Both() (grant, access *seal.Keyset, err error) {
 	return grant, access, errors.Join(err1, err2)
 }
 
-func loadKeyset(which, file, content string) (*seal.Keyset, error) {
+func loadKeyset(which, file string) (*seal.Keyset, error) {
+	variable := "FRESHET_" + upperSnake(which) + "_KEYSET"
+	content := os.Getenv(variable)
 	data := []byte(content)
 	switch {
+	case file != "" && content != "" && file == os.Getenv(variable+"_FILE"):
+		return nil, fmt.Errorf("%s and %s_FILE are both set: unset one", variable, variable)
 	case file != "":
 		var err error
 		if data, err = os.ReadFile(file); err != nil {
@@ -87,7 +87,7 @@ func loadKeyset(which, file, content string) (*seal.Keyset, error) {
 	}
 	k, err := seal.LoadKeyset(data)
 	if err != nil {
-		return nil, fmt.Errorf("load %s keyset: %w", which, err)
+		return nil, fmt.Errorf("%s keyset: %w", which, err)
 	}
 	return k, nil
 }

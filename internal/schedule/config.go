@@ -17,7 +17,7 @@ type Records interface {
 	WatchRecords(ctx context.Context, cfg broker.WatchConfig, handle func(broker.Seen), caughtUp func()) error
 }
 
-// Providers tells who the providers are, under the contract of Records, and ends their pauses.
+// Providers tells who the providers are, under the contract of Records, and begins and ends their pauses.
 type Providers interface {
 	// WatchProviders sets err to broker.ErrUnknownProvider for an entry that is gone, to another for one that cannot be read.
 	WatchProviders(
@@ -25,6 +25,8 @@ type Providers interface {
 	) error
 	// EndExpiredPause removes a pause whose end has passed; ended is true for one caller of many.
 	EndExpiredPause(ctx context.Context, name string, now time.Time) (revision uint64, ended bool, err error)
+	// PauseLane leaves a pause alone that is stronger.
+	PauseLane(ctx context.Context, name string, p provider.Pause) (revision uint64, err error)
 }
 
 // Queue takes jobs.

@@ -34,6 +34,7 @@ type job struct {
 	key   string
 	entry Entry
 	tries int
+	probe string // the id that lets it in alone, after a pause; "" at other times
 }
 
 // kick starts the draining of a lane when there is a reason to. s.mu is held.
@@ -42,7 +43,7 @@ func (s *Scheduler) kick(ctx context.Context, l *lane) {
 		return
 	}
 	if !l.known {
-		s.note("provider "+l.name, fmt.Errorf("%w: %s: its credentials are due", broker.ErrUnknownProvider, l.name))
+		s.note("provider "+l.name, fmt.Errorf("%w: %s: its credentials are due: run %q", broker.ErrUnknownProvider, l.name, "freshet apply"))
 	}
 	if !l.open(s.cfg.Now()) || l.room <= 0 && l.lookedAt == s.ticks {
 		return
@@ -99,7 +100,7 @@ func (s *Scheduler) publishBatch(ctx context.Context, l *lane) error {
 	var wg sync.WaitGroup
 	for i, j := range batch {
 		wg.Go(func() {
-			if _, err := s.publish(ctx, l, j, ""); err != nil {
+			if _, err := s.publish(ctx, l, j, j.probe); err != nil {
 				errs[i] = err
 			}
 		})
@@ -154,7 +155,7 @@ func (s *Scheduler) take(ctx context.Context, l *lane, n int) ([]job, error) {
 	var jobs []job
 	now := s.cfg.Now()
 	for s.live && l.open(now) && len(jobs) < n && len(l.queue) > 0 && l.room > 0 {
-		j := job{ref: l.queue.pop().ref}
+		j := job{ref: l.queue.pop().ref, probe: l.probe()}
 		if s.index.Take(j.ref, l.name, func(tries int) time.Time { j.tries = tries; return now.Add(lookAgain(tries)) }) {
 			j.key, j.entry = s.index.View(j.ref)
 			jobs = append(jobs, j)
@@ -186,7 +187,7 @@ func (s *Scheduler) look(ctx context.Context, l *lane) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	l.room = room(info, l.rate, s.cfg.Now())
+	l.room = l.ramped(room(info, l.rate, s.cfg.Now()), info)
 	return nil
 }
 
@@ -216,13 +217,17 @@ func (s *Scheduler) publish(ctx context.Context, l *lane, j job, slot string) (a
 func (s *Scheduler) settle(l *lane, j job, now time.Time, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	switch {
-	case err == nil:
+	if err == nil {
 		s.index.Defer(j.ref, now.Add(max(lookAgain(j.tries), l.ackWait)))
-		return
-	case errors.Is(err, broker.ErrSlotTaken) && s.index.Return(j.ref):
+	} else {
+		l.room++
+	}
+	taken := errors.Is(err, broker.ErrSlotTaken)
+	if taken && s.index.Return(j.ref) {
 		l.queue.push(queued{deadline: s.index.Deadline(j.ref), ref: j.ref})
 		s.busy[l] = struct{}{}
 	}
-	l.room++
+	if j.probe != "" && (err == nil || taken || errors.Is(err, broker.ErrQueued)) {
+		l.probed()
+	}
 }

@@ -221,6 +221,16 @@ func (x *Index) compact(page uint32) {
 // Has reports whether there is an entry under a key.
 func (x *Index) Has(key string) bool { return x.find(maphash.String(x.seed, key), key) != 0 }
 
+// Newer reports whether a version is above the one that the index has for key, if it has any.
+func (x *Index) Newer(key string, generation, version uint64) bool {
+	n := x.find(maphash.String(x.seed, key), key)
+	if n == 0 {
+		return true
+	}
+	e := x.at(n).unpack(x.odds[n])
+	return generation > e.Generation || generation == e.Generation && version > e.Version
+}
+
 // Begin starts a new reading of all records: Sweep drops what is not seen from here on.
 func (x *Index) Begin() {
 	x.epoch = max(x.epoch+1, 1) // 0 says that a number is free

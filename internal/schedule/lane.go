@@ -35,13 +35,18 @@ type lane struct {
 	draining bool
 	slot     string // the rate slot used last
 
+	ramp    int       // after a pause: how many jobs the next tick lets in; 0: as many as there is room for
+	guard   guard     // counts rejections
+	guarded time.Time // until then nothing is published: the lane is being paused for its rejections
+
 	ending  bool // an expired pause is being ended
 	reading bool // its records are being planned anew
 	again   bool // and must be once more
 }
 
-// open reports whether jobs may be published.
-func (l *lane) open(now time.Time) bool { return l.known && !l.pause.Active(now) }
+// open reports whether jobs may be published. A pause that is over holds until it has been removed, so that the lane
+// starts again little by little.
+func (l *lane) open(now time.Time) bool { return l.known && l.pause == nil && !now.Before(l.guarded) }
 
 // room is how many more jobs a lane takes: it may hold a multiple of its concurrency, and with a rate no more may wait than
 // a few seconds bring. Calls in flight do not count against the rate: they may take long.

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/freshetdev/freshet/internal/broker"
-	"github.com/freshetdev/freshet/pkg/events"
 	"github.com/freshetdev/freshet/pkg/provider"
 	"github.com/freshetdev/freshet/pkg/refresh"
 )
@@ -85,15 +84,26 @@ func (s *Scheduler) learn(ctx context.Context, l *lane, seen seenProvider) (faul
 	}
 	l.known, l.refresh, l.rate, l.ackWait, l.pause = true, d.Refresh, d.Limits.Rate, d.Timing().AckWait, seen.entry.Pause
 	delete(s.troubles, "provider "+l.name)
-	if was.pause != nil && l.pause == nil && !was.pause.Active(s.cfg.Now()) {
-		s.work.Go(func() { s.tellResumed(ctx, l.name, seen.revision) }) // whoever ended it may have died since
-	}
+	s.learnPause(ctx, l, was)
 	changed := l.refresh.Cron != was.refresh.Cron || l.refresh.KeepAlive != was.refresh.KeepAlive
 	if changed && s.index.Len() > 0 {
 		s.reread(ctx, l)
 	}
 	s.kick(ctx, l)
 	return fault
+}
+
+// learnPause notes that a pause began or ended, and tells it: whoever did it may have died since. s.mu is held.
+func (s *Scheduler) learnPause(ctx context.Context, l *lane, was lane) {
+	began := l.pause != nil && (was.pause == nil || *was.pause != *l.pause)
+	ended := l.pause == nil && was.pause != nil
+	if ended {
+		l.resumed(was.pause)
+	}
+	if (began || ended) && was.revision != 0 {
+		p, revision := l.pause, l.revision
+		s.work.Go(func() { s.tellPause(ctx, l.name, p, revision) })
+	}
 }
 
 // forget makes the provider one that nobody has applied. Its jobs wait.
@@ -119,35 +129,17 @@ func (s *Scheduler) endPause(ctx context.Context, l *lane, now time.Time) {
 	l.ending = true
 	s.work.Go(func() {
 		s.retry(ctx, "pause of "+l.name, func(func()) error {
-			revision, ended, err := s.cfg.Providers.EndExpiredPause(ctx, l.name, s.cfg.Now())
+			_, _, err := s.cfg.Providers.EndExpiredPause(ctx, l.name, s.cfg.Now())
 			if errors.Is(err, broker.ErrUnknownProvider) {
 				return nil
 			}
 			if err != nil {
 				return fmt.Errorf("end the pause of %s: %w", l.name, err)
 			}
-			if ended {
-				s.work.Go(func() { s.tellResumed(ctx, l.name, revision) })
-			}
 			return nil
 		})
 		s.mu.Lock()
 		l.ending = false
 		s.mu.Unlock()
-	})
-}
-
-// tellResumed tells that a lane moves again; revision is that of the entry without the pause.
-func (s *Scheduler) tellResumed(ctx context.Context, name string, revision uint64) {
-	event := events.Event{
-		ID:     events.ProviderEventID(events.ProviderResumed, name, revision),
-		Source: s.cfg.Source, Type: events.ProviderResumed, Time: s.cfg.Now().UTC(),
-		Data: events.Data{Provider: name, Revision: revision, By: s.cfg.Source},
-	}
-	s.retry(ctx, "event of "+name, func(func()) error {
-		if err := s.cfg.Teller.Publish(ctx, event); err != nil {
-			return fmt.Errorf("tell that %s is resumed: %w", name, err)
-		}
-		return nil
 	})
 }

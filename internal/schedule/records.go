@@ -95,13 +95,14 @@ func (s *Scheduler) upsert(ctx context.Context, seen broker.Seen) error {
 		}
 	}
 	l := s.lane(providerOf(seen.Key))
+	s.guardRecord(ctx, l, seen)
 	e, fault := s.plan(l, seen)
 	if e.State.Withdrawn() && e.Announce == (refresh.Announcement{}) {
 		s.index.Remove(seen.Key, seen.Revision)
 		return fault
 	}
 	ended, err := s.index.Upsert(seen.Key, e)
-	if ended {
+	if ended && l.ramp == 0 { // after a pause only ticks make room
 		l.room++
 		s.kick(ctx, l)
 	}

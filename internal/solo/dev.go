@@ -2,26 +2,25 @@ package solo
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/rs/zerolog"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/freshetdev/freshet/internal/authserver"
-	"github.com/freshetdev/freshet/internal/broker"
 	"github.com/freshetdev/freshet/internal/embedded"
-	"github.com/freshetdev/freshet/internal/enroll"
-	"github.com/freshetdev/freshet/pkg/events"
 	"github.com/freshetdev/freshet/pkg/provider"
 	"github.com/freshetdev/freshet/pkg/seal"
 )
 
-// DevConfig describes `freshet dev`.
+// DevConfig describes `freshet dev`. Validate says what the fields may hold.
 type DevConfig struct {
 	Credentials int           // how many to enrol
 	Lifetime    time.Duration // of access tokens; the first ones are staggered below it
@@ -31,6 +30,38 @@ type DevConfig struct {
 	For         time.Duration // how long to run; 0: until ctx ends
 	Out         io.Writer     // what people see
 	Log         zerolog.Logger
+}
+
+const (
+	// maxCredentials is what one process enrols in minutes.
+	maxCredentials = 100_000
+	// manyCredentials take so long that somebody may wonder.
+	manyCredentials = 1000
+	// minLifetime leaves a scheduler that looks once a second the time to be early.
+	minLifetime = 2 * time.Second
+)
+
+// Validate reports everything that is wrong, by the names of the command's flags.
+func (c DevConfig) Validate() error {
+	var faults []error
+	fault := func(wrong bool, format string, args ...any) {
+		if wrong {
+			faults = append(faults, fmt.Errorf(format, args...))
+		}
+	}
+	fault(!slices.Contains(authserver.Rotations(), c.Rotation), "--rotation %q: want one of %v", c.Rotation, authserver.Rotations())
+	fault(c.Credentials < 1 || c.Credentials > maxCredentials, "--credentials %d: want 1 to %d", c.Credentials, maxCredentials)
+	fault(c.Lifetime < minLifetime, "--lifetime %s: want %s or more", c.Lifetime, minLifetime)
+	fault(c.For < 0, "--for %s: want a time to run, or 0 to run until Ctrl-C", c.For)
+	faults = append(faults, validPort(c.Port))
+	return errors.Join(faults...)
+}
+
+func validPort(port int) error {
+	if port < 0 || port > 65535 {
+		return fmt.Errorf("--nats-port %d: want 1 to 65535, or 0 for a free one", port)
+	}
+	return nil
 }
 
 // devProvider is what the local authorization server is called.
@@ -43,20 +74,24 @@ type dev struct {
 	auth     *authserver.Server
 	authURL  string
 	accounts []string
-	counts   counts
+	counts   *counts
 	printer  *printer
 }
 
 // Dev runs everything in this process until ctx or cfg.For ends, then compares the authorization server's ledger
-// with our own count. It fails when they disagree, or when a refresh token was replayed, presented twice at once, or lost.
+// with our own count. It fails with ErrBroken when they disagree, or when a refresh token was replayed, presented twice
+// at once, or lost. When ctx ends before everything runs there is nothing to compare, and no error.
 func Dev(ctx context.Context, cfg DevConfig) error {
+	if err := cfg.Validate(); err != nil {
+		return err
+	}
 	dir, err := os.MkdirTemp("", "freshet-dev-")
 	if err != nil {
 		return fmt.Errorf("make a directory: %w", err)
 	}
 	defer os.RemoveAll(dir)
-	d := &dev{cfg: cfg}
-	d.printer = newPrinter(cfg.Out)
+	d := &dev{cfg: cfg, accounts: demoAccounts(cfg.Credentials), counts: newCounts()}
+	d.printer = newPrinter(cfg.Out, Layout{NameWidth: len(devProvider) + 1 + len(d.accounts[0])})
 	d.node, err = open(dir, embedded.Config{Port: cfg.Port, User: "freshet", Password: password()}, cfg.Log)
 	if err != nil {
 		return err
@@ -68,7 +103,15 @@ func Dev(ctx context.Context, cfg DevConfig) error {
 		return err
 	}
 	defer stopAuth()
-	return d.run(ctx)
+	return cancelled(ctx, d.run(ctx))
+}
+
+// cancelled makes it no error that ctx ended in the middle of a start.
+func cancelled(ctx context.Context, err error) error {
+	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+		return nil
+	}
+	return err
 }
 
 // startAuthServer listens on a free loopback port.
@@ -78,26 +121,20 @@ func (d *dev) startAuthServer() (stop func(), err error) {
 		return nil, fmt.Errorf("start authorization server: %w", err)
 	}
 	d.authURL = "http://" + l.Addr().String()
+	first := firstLifetimes(d.accounts, d.cfg.Lifetime)
 	d.auth = authserver.New(authserver.Config{
-		Issuer: d.authURL, Rotation: d.cfg.Rotation, AccessLifetime: d.cfg.Lifetime, Lifetime: d.firstLifetime, Seed: d.cfg.Seed,
+		Issuer: d.authURL, Rotation: d.cfg.Rotation, AccessLifetime: d.cfg.Lifetime, Seed: d.cfg.Seed,
+		Lifetime: func(account string, n int) time.Duration {
+			if n > 1 {
+				return 0 // as configured
+			}
+			return first[account]
+		},
 	})
 	srv := &http.Server{Handler: d.auth, ReadHeaderTimeout: 10 * time.Second}
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(l) }()
 	return func() { _ = srv.Close(); <-served }, nil
-}
-
-// firstLifetime staggers the first access tokens from a sixth of the lifetime to all of it, so that refreshes
-// spread from the beginning.
-func (d *dev) firstLifetime(account string, n int) time.Duration {
-	if n > 1 {
-		return 0
-	}
-	var i int
-	_, _ = fmt.Sscanf(account, "user-%d", &i)
-	shortest := max(d.cfg.Lifetime/6, time.Second)
-	step := (d.cfg.Lifetime - shortest) / time.Duration(max(d.cfg.Credentials-1, 1))
-	return shortest + time.Duration(max(i-1, 0))*step
 }
 
 func (d *dev) definition() provider.Definition {
@@ -129,110 +166,76 @@ func (d *dev) run(ctx context.Context) error {
 		return err
 	}
 	defer stopListening()
+	if d.cfg.Credentials >= manyCredentials {
+		fmt.Fprintf(d.cfg.Out, "enrolling %d credentials ...\n", d.cfg.Credentials)
+	}
 	if err := d.enrol(ctx, b, def); err != nil {
 		return err
 	}
-	stopProcesses, failed, err := d.startProcesses(ctx)
-	if err != nil {
-		return err
-	}
-	env, err := d.node.writeEnv()
-	if err == nil {
-		d.banner(env)
-		d.printer.start()
-		err = d.wait(ctx, failed)
-	}
-	if stopErr := stopProcesses(); err == nil {
-		err = stopErr
-	}
-	if err != nil {
+	if err := d.work(ctx); err != nil {
 		return err
 	}
 	return d.summary(b)
 }
 
-// wait lasts until the run is over, or a process of ours gave up.
-func (d *dev) wait(ctx context.Context, failed <-chan struct{}) error {
-	var over <-chan time.Time
-	if d.cfg.For > 0 {
-		t := time.NewTimer(d.cfg.For)
-		defer t.Stop()
-		over = t.C
-	}
-	select {
-	case <-ctx.Done():
-	case <-over:
-	case <-failed:
-	}
-	return nil
-}
-
-// startProcesses starts a scheduler and two workers. stop ends the scheduler first, so that no new work comes.
-func (d *dev) startProcesses(ctx context.Context) (stop func() error, failed <-chan struct{}, err error) {
-	base := context.WithoutCancel(ctx)
-	schedCtx, stopScheduler := context.WithCancel(base)
-	workCtx, stopWorkers := context.WithCancel(base)
-	var schedulers, workers errgroup.Group
-	stop = func() error {
-		stopScheduler()
-		err := schedulers.Wait()
-		stopWorkers()
-		if e := workers.Wait(); err == nil {
-			err = e
-		}
-		return err
-	}
-	for _, name := range []string{"worker-1", "worker-2"} {
-		if err := d.node.startWorker(workCtx, &workers, name); err != nil {
-			return nil, nil, firstOf(err, stop())
-		}
-	}
-	if err := d.node.startScheduler(schedCtx, &schedulers); err != nil {
-		return nil, nil, firstOf(err, stop())
-	}
-	gone := make(chan struct{})
-	go func() { _ = workers.Wait(); close(gone) }()
-	return stop, gone, nil
-}
-
-func firstOf(errs ...error) error {
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// enrolAtOnce is how many logins run at the same time.
-const enrolAtOnce = 16
-
-// enrol takes every demo account through the real authorization code exchange; the program plays the user's browser.
-func (d *dev) enrol(ctx context.Context, b *broker.Broker, def provider.Definition) error {
-	receiver, err := enroll.NewReceiver()
+// work runs the processes until the run is over.
+func (d *dev) work(ctx context.Context) error {
+	p, err := d.startProcesses(ctx)
 	if err != nil {
 		return err
 	}
-	defer receiver.Close()
-	client := &http.Client{Timeout: 10 * time.Second}
-	defer client.CloseIdleConnections()
-	w := &enroll.Writer{Store: b, Teller: events.NewPublisher(b.JetStream(), b.Names()), Keys: d.node.keys(b), Source: "freshet/dev"}
-	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(enrolAtOnce)
-	for i := range d.cfg.Credentials {
-		account := fmt.Sprintf("user-%0*d", len(fmt.Sprint(d.cfg.Credentials)), i+1)
-		d.accounts = append(d.accounts, account)
-		cred := events.Credential{Provider: devProvider, Account: account}
-		g.Go(func() error {
-			_, err := enroll.Login(ctx, enroll.LoginConfig{
-				Definition: &def, Credential: cred, OpenBrowser: enroll.PlayBrowser(client), Receiver: receiver,
-				Save: func(ctx context.Context, grant enroll.NewGrant) error {
-					_, err := w.Enroll(ctx, &def, cred, grant)
-					return err
-				},
-			})
-			return err
-		})
+	env, err := d.node.writeEnv()
+	if err != nil {
+		return errors.Join(err, p.stop())
 	}
-	return g.Wait()
+	d.banner(env)
+	d.printer.start()
+	d.wait(ctx, p)
+	return p.stop()
+}
+
+// wait lasts until the run is over, or a process of ours gave up.
+func (d *dev) wait(ctx context.Context, p processes) {
+	if d.cfg.For > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, d.cfg.For)
+		defer cancel()
+	}
+	select {
+	case <-ctx.Done():
+	case <-p.noScheduler:
+	case <-p.noWorkers:
+	}
+}
+
+// processes are a scheduler and two workers at work.
+type processes struct {
+	// stop ends the scheduler, so that no new work comes, then the workers, and waits for all of them.
+	stop func() error
+	// These are closed when one of them fails: what is left of its kind ends as well.
+	noScheduler, noWorkers <-chan struct{}
+}
+
+// startProcesses starts them. The end of ctx is not theirs: stop is.
+func (d *dev) startProcesses(ctx context.Context) (processes, error) {
+	base := context.WithoutCancel(ctx)
+	schedCtx, stopScheduler := context.WithCancel(base)
+	workCtx, stopWorkers := context.WithCancel(base)
+	schedulers, schedCtx := errgroup.WithContext(schedCtx)
+	workers, workCtx := errgroup.WithContext(workCtx)
+	stop := func() error {
+		stopScheduler()
+		err := schedulers.Wait()
+		stopWorkers()
+		return errors.Join(err, workers.Wait())
+	}
+	for _, name := range []string{"worker-1", "worker-2"} {
+		if err := d.node.startWorker(workCtx, workers, name); err != nil {
+			return processes{}, errors.Join(err, stop())
+		}
+	}
+	if err := d.node.startScheduler(schedCtx, schedulers); err != nil {
+		return processes{}, errors.Join(err, stop())
+	}
+	return processes{stop: stop, noScheduler: schedCtx.Done(), noWorkers: workCtx.Done()}, nil
 }

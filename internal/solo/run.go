@@ -2,6 +2,7 @@ package solo
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 
@@ -24,9 +25,21 @@ type RunConfig struct {
 	Ready func(envFile string)
 }
 
+// Validate reports everything that is wrong, by the names of the command's flags.
+func (c RunConfig) Validate() error {
+	var noStore error
+	if c.StoreDir == "" {
+		noStore = errors.New("no store: give --store DIR")
+	}
+	return errors.Join(noStore, validPort(c.Port))
+}
+
 // Run runs scheduler, worker and a persistent NATS until ctx ends. Errors: embedded.ErrInUse for a store that another
-// process has.
+// process has, embedded.ErrPortTaken.
 func Run(ctx context.Context, cfg RunConfig) error {
+	if err := cfg.Validate(); err != nil {
+		return err
+	}
 	dir, err := filepath.Abs(cfg.StoreDir)
 	if err != nil {
 		return fmt.Errorf("store directory: %w", err)
@@ -37,22 +50,34 @@ func Run(ctx context.Context, cfg RunConfig) error {
 	}
 	defer n.server.Shutdown()
 	if err := n.prepare(ctx, cfg.Providers); err != nil {
-		return err
+		return cancelled(ctx, err)
 	}
 	env, err := n.writeEnv()
 	if err != nil {
 		return err
 	}
+	defer n.removeEnv()
+	return n.runProcesses(ctx, func() {
+		if cfg.Ready != nil {
+			cfg.Ready(env)
+		}
+	})
+}
+
+// runProcesses runs a scheduler and a worker until ctx ends or one of them fails.
+func (n *node) runProcesses(ctx context.Context, started func()) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
 	g, ctx := errgroup.WithContext(ctx)
-	if err := n.startScheduler(ctx, g); err != nil {
-		return err
+	err := n.startScheduler(ctx, g)
+	if err == nil {
+		err = n.startWorker(ctx, g, "worker-1")
 	}
-	if err := n.startWorker(ctx, g, "worker-1"); err != nil {
-		return err
+	if err != nil {
+		stop()
+		return errors.Join(err, g.Wait())
 	}
-	if cfg.Ready != nil {
-		cfg.Ready(env)
-	}
+	started()
 	return g.Wait()
 }
 

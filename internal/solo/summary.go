@@ -4,101 +4,169 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync/atomic"
+	"io"
+	"slices"
+	"strings"
 	"time"
 
+	"github.com/freshetdev/freshet/internal/authserver"
 	"github.com/freshetdev/freshet/internal/broker"
 	"github.com/freshetdev/freshet/pkg/events"
 	"github.com/freshetdev/freshet/pkg/refresh"
 )
 
-// ErrBroken says that the guarantees did not hold.
-var ErrBroken = errors.New("the ledger of the authorization server and our own count do not agree")
+// ErrBroken says that the guarantees did not hold; what did not is in the summary.
+var ErrBroken = errors.New("the guarantees did not hold: see the summary")
 
-// counts is what we saw ourselves.
-type counts struct {
-	jobs, attempts, ok, late, events atomic.Int64
-}
+const (
+	// eventsWithin is how long the last events may take to arrive.
+	eventsWithin = 2 * time.Second
+	// summaryWithin bounds the reading of the records.
+	summaryWithin = 30 * time.Second
+)
 
-func (c *counts) published(string, events.Reason) { c.jobs.Add(1) }
-
-func (c *counts) heard(e events.Event) {
-	if e.Type == events.TokenUpdated {
-		c.events.Add(1)
-	}
-}
-
-func (c *counts) result(r refresh.Result) {
-	if r.Attempt == "" {
-		return
-	}
-	c.attempts.Add(1)
-	if r.Class == refresh.ClassOK {
-		c.ok.Add(1)
-		if r.Margin < 0 {
-			c.late.Add(1)
-		}
-	}
-}
-
-// eventsWithin is how long the last events may take to arrive.
-const eventsWithin = 2 * time.Second
-
-// summary compares the ledger with what the bucket holds and what subscribers heard.
+// summary compares the ledger with what the bucket holds and what a subscriber heard.
 func (d *dev) summary(b *broker.Broker) error {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), summaryWithin)
 	defer cancel()
-	held, versions, expired, err := d.stored(ctx, b)
+	in, err := d.stored(ctx, b)
 	if err != nil {
 		return err
 	}
-	for end := time.Now().Add(eventsWithin); d.counts.events.Load() < versions && time.Now().Before(end); {
-		time.Sleep(10 * time.Millisecond)
+	late, cancelLate := context.WithTimeout(ctx, eventsWithin)
+	defer cancelLate()
+	d.counts.await(late, in.versions)
+	in.totals, in.each = d.counts.seen()
+	in.ledger, in.lost = d.auth.Ledger(), d.auth.Lost(in.held)
+	for _, account := range d.accounts {
+		in.given[account] = accessTokens(d.auth.Account(account))
 	}
-	l, lost := d.auth.Ledger(), d.auth.Lost(held)
-	enrolled := int64(len(d.accounts))
-	w := d.cfg.Out
-	fmt.Fprintf(w, "\n  Authorization server   %d refreshes answered, %d rotations, %d replayed, %d concurrent, %d lost, %d last tries\n",
-		l.Refreshes, l.Rotations, l.Replayed, l.Concurrent, len(lost), l.LastTries)
-	fmt.Fprintf(w, "  Freshet                %d jobs, %d attempts, %d versions (%d enrolled), %d events, %d renewed too late, %d expired now\n",
-		d.counts.jobs.Load(), d.counts.attempts.Load(), versions, enrolled, d.counts.events.Load(), d.counts.late.Load(), expired)
-	if d.cfg.Seed != 0 {
-		fmt.Fprintf(w, "  Seed                   %d\n", d.cfg.Seed)
-	}
-	broken := l.Replayed != 0 || l.Concurrent != 0 || len(lost) != 0 ||
-		l.Refreshes+enrolled != versions || d.counts.ok.Load()+enrolled != versions || d.counts.events.Load() != versions
-	if broken {
+	faults := in.judge(d.accounts)
+	in.print(d.cfg.Out, d.cfg.Seed)
+	in.verdict(d.cfg.Out, faults)
+	if len(faults) > 0 {
 		return ErrBroken
 	}
 	return nil
 }
 
-// stored reads what the bucket holds in the end: each account's refresh token, how many versions there were, and
-// how many access tokens have ended.
-func (d *dev) stored(ctx context.Context, b *broker.Broker) (held map[string]string, versions, expired int64, err error) {
-	held = make(map[string]string)
-	keys := d.node.keys(b)
-	mine := make(map[string]bool, len(d.accounts))
-	for _, a := range d.accounts {
-		mine[a] = true
+// accessTokens is how many an account was given by its only grant; -1 when it has several, which is the user's doing.
+func accessTokens(a authserver.AccountState) int {
+	if len(a.Grants) != 1 {
+		return -1
 	}
-	err = b.Records(ctx, devProvider+".>", func(s refresh.Stored, err error) error {
+	return a.Grants[0].AccessTokens
+}
+
+// evidence is what everybody says in the end.
+type evidence struct {
+	ledger authserver.Ledger
+	lost   []authserver.Loss
+	given  map[string]int // access tokens by demo account, as the authorization server counts
+
+	totals totals
+	each   map[events.Credential]tally
+
+	held              map[string]string // refresh tokens by demo account
+	stored            map[string]int    // versions by demo account
+	versions, expired int               // of all records
+	enrolled          int               // generations of all records
+	yours             []string          // credentials that the user brought or changed
+}
+
+// stored reads what the bucket holds in the end.
+func (d *dev) stored(ctx context.Context, b *broker.Broker) (*evidence, error) {
+	in := &evidence{given: make(map[string]int), held: make(map[string]string), stored: make(map[string]int)}
+	demo := make(map[string]bool, len(d.accounts))
+	for _, a := range d.accounts {
+		demo[a] = true
+	}
+	keys := d.node.keys(b)
+	err := b.Records(ctx, "", func(s refresh.Stored, err error) error {
 		if err != nil {
 			return err
 		}
-		if !mine[s.Record.Account] {
-			return nil // brought by the user, and judged by nobody
+		r := &s.Record
+		in.versions += int(r.Version)
+		in.enrolled += int(r.Generation)
+		if !r.ExpiresAt.IsZero() && r.ExpiresAt.Before(b.Now()) {
+			in.expired++
 		}
-		g, err := keys.OpenGrant(&s.Record)
+		if r.Provider != devProvider || !demo[r.Account] || r.Generation != 1 || r.State.Withdrawn() {
+			in.yours = append(in.yours, r.Credential().String())
+			return nil
+		}
+		g, err := keys.OpenGrant(r)
 		if err != nil {
-			return err
+			return fmt.Errorf("open the grant of %s: %w", r.Credential(), err)
 		}
-		held[s.Record.Account] = g.RefreshToken.Reveal()
-		versions += int64(s.Record.Version)
-		if !s.Record.ExpiresAt.IsZero() && s.Record.ExpiresAt.Before(b.Now()) {
-			expired++
-		}
+		in.held[r.Account], in.stored[r.Account] = g.RefreshToken.Reveal(), int(r.Version)
 		return nil
 	})
-	return held, versions, expired, err
+	return in, err
+}
+
+// judge says in words what does not agree; nothing when all does. Accounts that the user touched are nobody's fault.
+func (in *evidence) judge(accounts []string) []string {
+	var faults []string
+	fault := func(wrong bool, format string, args ...any) {
+		if wrong {
+			faults = append(faults, fmt.Sprintf(format, args...))
+		}
+	}
+	fault(in.ledger.Replayed != 0, "spent refresh tokens were presented again, %d times", in.ledger.Replayed)
+	fault(in.ledger.Concurrent != 0, "a refresh token was presented twice at once, %d times", in.ledger.Concurrent)
+	for _, l := range in.lost {
+		fault(true, "%s/%s is lost: its stored refresh token is %s", devProvider, l.Account, l.Why)
+	}
+	for _, a := range accounts {
+		cred := events.Credential{Provider: devProvider, Account: a}
+		given, stored, seen := in.given[a], in.stored[a], in.each[cred]
+		if given < 0 || slices.Contains(in.yours, cred.String()) {
+			continue
+		}
+		fault(given != stored || stored != seen.Told || stored != seen.Renewed+1,
+			"%s was given %d access tokens; %d are stored, %d were told, %d refreshes worked", cred, given, stored, seen.Told, seen.Renewed)
+	}
+	return faults
+}
+
+func (in *evidence) print(w io.Writer, seed uint64) {
+	l, t := in.ledger, in.totals
+	fmt.Fprintf(w, "\n  Authorization server   %d refreshes answered, %d rotations, %d replayed, %d concurrent, %d lost, %d last tries\n",
+		l.Refreshes, l.Rotations, l.Replayed, l.Concurrent, len(in.lost), l.LastTries)
+	fmt.Fprintf(w, "  Freshet                %d scheduled jobs, %d attempts, %d versions (%d enrolled), %d events, %d renewed too late, %d expired now\n",
+		t.jobs, t.attempts, in.versions, in.enrolled, t.told, t.late, in.expired)
+	if seed != 0 {
+		fmt.Fprintf(w, "  Seed                   %d\n", seed)
+	}
+	if len(in.yours) > 0 {
+		slices.Sort(in.yours)
+		fmt.Fprintf(w, "  Not judged             %s: brought or changed by you\n", atMost(in.yours, ", "))
+	}
+}
+
+// verdict says in words whether everything agrees.
+func (in *evidence) verdict(w io.Writer, faults []string) {
+	if len(faults) > 0 {
+		fmt.Fprintf(w, "\n  NOT ALL AGREES:\n    %s\n", atMost(faults, "\n    "))
+		return
+	}
+	versions := 0
+	for _, n := range in.stored {
+		versions += n
+	}
+	fmt.Fprintf(w, "\n  All agrees: the %d access tokens given to the %d demo accounts are each stored and told once;\n"+
+		"  no refresh token was replayed, presented twice at once, or lost.\n", versions, len(in.stored))
+}
+
+// maxListed bounds a list in the summary.
+const maxListed = 10
+
+// atMost joins the first of many, and says how many more there are.
+func atMost(all []string, separator string) string {
+	if len(all) <= maxListed {
+		return strings.Join(all, separator)
+	}
+	return strings.Join(all[:maxListed], separator) + separator + fmt.Sprintf("and %d more", len(all)-maxListed)
 }

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/freshetdev/freshet/pkg/seal"
 )
@@ -30,9 +31,17 @@ type Entry struct {
 	// OpenSecrets reads.
 	ClientSecrets [][]byte `json:"client_secrets,omitempty"`
 	Pause         *Pause   `json:"pause,omitempty"` // of the lane; nil: it runs
+	// RejectionsSince is when a pause for PauseRejections ended: what the provider said about grants before that does not
+	// count. Zero: all of it does.
+	RejectionsSince time.Time `json:"rejections_since,omitzero"`
 
 	// unknown is what DecodeEntry found and no field took: a JSON object, nil when there was nothing.
 	unknown json.RawMessage
+}
+
+// Suspect reports whether a rejection of that instant says more about the provider than about the grant.
+func (e *Entry) Suspect(rejected, now time.Time) bool {
+	return e.Pause.Active(now) && e.Pause.Reason == PauseRejections || rejected.Before(e.RejectionsSince)
 }
 
 // EncodeEntry returns the entry's stored form. It holds no open secret.

@@ -15,6 +15,7 @@ type attemptFacts struct {
 	Reason    events.Reason
 	StartedAt time.Time // NATS time at which the request began
 	Now       time.Time // NATS time of the commit
+	Suspect   bool      // the provider rejects so many grants that its word about this one does not count
 }
 
 // afterSuccess returns the record with the reply in it: a new version, nothing claimed, nothing in doubt.
@@ -59,7 +60,7 @@ func setTimes(r *Record, d *provider.Definition, started time.Time, reply Reply)
 // afterFailure returns the record with a failed attempt in it. The token it holds stays as it is.
 func afterFailure(r Record, d *provider.Definition, a attemptFacts, j Judgement, status int) Record {
 	r.V = SchemaVersion
-	confirmed := j.Class == ClassRejected && rejectionConfirmed(r.Failure, a.Now)
+	confirmed := j.Class == ClassRejected && !a.Suspect && rejectionConfirmed(r.Failure, a.Now)
 	r.Claim = nil
 	r.Last = &Last{Attempt: a.ID, Outcome: j.Class, Reason: a.Reason}
 	r.Failure = nextFailure(r.Failure, j, status, a.Now)
@@ -79,9 +80,14 @@ func afterFailure(r Record, d *provider.Definition, a attemptFacts, j Judgement,
 func retryState(r *Record, d *provider.Definition, a attemptFacts, j Judgement) (State, time.Time) {
 	key := r.Credential().Key()
 	at := RetryAt(key, a.Now, r.ExpiresAt, r.Failure.Count)
+	if j.RetryAfter > 0 {
+		asked := j.RetryAfter + spread(key, r.Failure.Count, j.RetryAfter/10) // many were told the same moment
+		at = laterOf(at, a.Now.Add(asked))
+	}
 	switch {
 	case j.Class == ClassRejected:
-		return StateRetrying, a.Now.Add(confirmRejection + spread(key, r.Failure.Count, confirmRejection/6))
+		wait := confirmWait(r.ExpiresAt.Sub(a.Now))
+		return StateRetrying, a.Now.Add(wait + spread(key, r.Failure.Count, wait/6))
 	case j.Class == ClassMisconfigured:
 		return r.State, at // the client's fault: no credential is marked
 	case r.Doubt != nil && retryAllowed(d, r.Doubt, at):
@@ -90,11 +96,12 @@ func retryState(r *Record, d *provider.Definition, a attemptFacts, j Judgement) 
 		return StateRetrying, a.Now.Add(minBackoff) // only an early second try fits the grace
 	case r.Doubt != nil:
 		return StateUncertain, laterOf(at, LastTryAt(r.IssuedAt, r.ExpiresAt))
-	case j.RetryAfter > 0:
-		return StateRetrying, laterOf(at, a.Now.Add(j.RetryAfter))
 	}
 	return StateRetrying, at
 }
+
+// codeClaimDied stands for an outcome that nobody was there to write down. Its author may still have it.
+const codeClaimDied = "claim_died"
 
 // afterDeath returns the record after a claim whose author did not come back, at a provider that allows no second
 // try now: the doubt is written down and nothing is presented.
@@ -104,7 +111,7 @@ func afterDeath(r Record, d *provider.Definition, doubt *Doubt, now time.Time) R
 		a.Reason = r.Last.Reason
 	}
 	r.Doubt = doubt
-	return afterFailure(r, d, a, Judgement{Class: ClassUnknown, Code: "claim_died"}, 0)
+	return afterFailure(r, d, a, Judgement{Class: ClassUnknown, Code: codeClaimDied}, 0)
 }
 
 // nextFailure counts the run of failures.
@@ -123,6 +130,12 @@ func nextDoubt(d *Doubt, a attemptFacts) *Doubt {
 		next.FirstSentAt = d.FirstSentAt
 	}
 	return next
+}
+
+// confirmWait is how long to wait for a second word about a grant whose access token lives for left: there is no hurry, and
+// a provider that rejects everybody by mistake is found out meanwhile.
+func confirmWait(left time.Duration) time.Duration {
+	return min(max(left/2, confirmRejection), maxConfirmWait)
 }
 
 // rejectionConfirmed reports whether the provider said the same a minute or more ago.

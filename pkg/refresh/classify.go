@@ -54,7 +54,7 @@ func judgeAnswer(d *provider.Definition, o Outcome) Judgement {
 	if err == nil && isSuccess(o.Status) {
 		var reply Reply
 		if reply, err = m.reply(); err == nil {
-			return Judgement{Class: ClassOK, Reply: reply, Detail: statusText(o.Status)}
+			return Judgement{Class: ClassOK, Reply: reply, Detail: statusText(o.Status)}.Without(d.ClientSecrets...)
 		}
 	}
 	j := Judgement{Detail: statusText(o.Status)}
@@ -183,9 +183,7 @@ func (j Judgement) Without(sent ...seal.Secret) Judgement {
 		if echoes(j.Code, s.Reveal()) || echoes(j.Detail, s.Reveal()) {
 			j.Code, j.Detail = "", "withheld: the provider repeated what was sent"
 		}
-		if echoes(string(j.Reply.Meta), s.Reveal()) {
-			j.Reply.Meta = nil
-		}
+		j.Reply = j.Reply.without(s)
 	}
 	return j
 }

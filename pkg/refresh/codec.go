@@ -3,6 +3,7 @@ package refresh
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"reflect"
@@ -28,16 +29,29 @@ func (r *Record) Encode() ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encode record: %w", err)
 	}
-	if len(r.unknown) == 0 {
+	if len(r.unknown) == 0 && len(r.nested) == 0 {
 		return data, nil
 	}
-	extra, err := json.Marshal(r.unknown)
-	if err != nil {
+	if data, err = r.withUnknown(data); err != nil {
 		return nil, fmt.Errorf("encode record: %w", err)
 	}
-	// Both are non-empty objects: join {a…} and {b…} to {a…,b…}.
-	joined := append(data[:len(data)-1:len(data)-1], ',')
-	return append(joined, extra[1:]...), nil
+	return data, nil
+}
+
+// withUnknown adds what a newer schema has. An object of a known name goes back as it came if nobody changed what is
+// known of it: its unknown fields belong to the rest of it.
+func (r *Record) withUnknown(data []byte) ([]byte, error) {
+	fields := make(map[string]json.RawMessage)
+	if err := json.Unmarshal(data, &fields); err != nil {
+		return nil, err
+	}
+	maps.Copy(fields, r.unknown)
+	for name, o := range r.nested {
+		if bytes.Equal(fields[name], o.known) {
+			fields[name] = o.raw
+		}
+	}
+	return json.Marshal(fields)
 }
 
 // DecodeRecord reads a record's stored form, of this schema or a newer one. Errors wrap ErrMalformed.
@@ -57,11 +71,35 @@ func decodeWithUnknown(data []byte) (Record, error) {
 	if err := json.Unmarshal(data, &r); err != nil {
 		return Record{}, fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
-	if err := json.Unmarshal(data, &r.unknown); err != nil {
+	if err := r.keepUnknown(data); err != nil {
 		return Record{}, fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
-	maps.DeleteFunc(r.unknown, func(name string, _ json.RawMessage) bool { return recordFields[name] })
 	return r, r.check()
+}
+
+// object is a field that holds an object: as it came, and what this schema makes of it.
+type object struct{ raw, known json.RawMessage }
+
+// keepUnknown notes what of data is not in the record.
+func (r *Record) keepUnknown(data []byte) error {
+	plain, err := json.Marshal(r)
+	if err != nil {
+		return err
+	}
+	var all, known map[string]json.RawMessage
+	if err := errors.Join(json.Unmarshal(data, &all), json.Unmarshal(plain, &known)); err != nil {
+		return err
+	}
+	r.unknown, r.nested = make(map[string]json.RawMessage), make(map[string]object)
+	for name, raw := range all {
+		switch {
+		case !recordFields[name]:
+			r.unknown[name] = raw
+		case raw[0] == '{':
+			r.nested[name] = object{raw: raw, known: known[name]}
+		}
+	}
+	return nil
 }
 
 // check refuses what cannot be anybody's record.

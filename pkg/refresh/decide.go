@@ -123,7 +123,7 @@ func waiting(in Input) (Decision, bool) {
 	early := in.Now.Before(r.RefreshAt.Add(-dueSlack))
 	asked := job.Reason == events.ReasonDemand || !job.IssuedAfter.IsZero()
 	switch {
-	case r.Failure != nil && early:
+	case r.Failure != nil && early && !secondWord(in):
 		return decide(ActionNotDue, WhyBackoff)
 	case job.Reason == events.ReasonDemand && in.Now.Before(r.IssuedAt.Add(minAgeOf(lifetimeOf(r)))):
 		return decide(ActionNotDue, WhyTooSoon)
@@ -131,6 +131,13 @@ func waiting(in Input) (Decision, bool) {
 		return decide(ActionNotDue, WhyBeforeRefresh)
 	}
 	return Decision{}, false
+}
+
+// secondWord reports whether the provider may be asked again whether a grant is dead: somebody finds that its access token is,
+// so there is nothing to wait for.
+func secondWord(in Input) bool {
+	f := in.Stored.Record.Failure
+	return in.Job.Refused && f.Class == ClassRejected && !in.Now.Before(f.At.Add(confirmRejection))
 }
 
 // attempt: nothing stands against it, except what an earlier attempt of unknown outcome may have done.

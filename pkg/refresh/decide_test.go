@@ -43,6 +43,11 @@ func TestDecide(t *testing.T) {
 		s.Record.Failure = &refresh.Failure{Count: 1, Class: refresh.ClassUnknown, At: noon.Add(10 * time.Minute)}
 		s.Record.RefreshAt = noon.Add(59 * time.Minute)
 	}
+	rejected := func(s *refresh.Stored) {
+		s.Record.State = refresh.StateRetrying
+		s.Record.Failure = &refresh.Failure{Count: 1, Class: refresh.ClassRejected, At: noon.Add(40 * time.Minute)}
+		s.Record.RefreshAt = noon.Add(50 * time.Minute)
+	}
 	failed := func(s *refresh.Stored) {
 		s.Record.State = refresh.StateRetrying
 		s.Record.Failure = &refresh.Failure{Count: 1, Class: refresh.ClassTransient, At: noon.Add(40 * time.Minute)}
@@ -71,6 +76,9 @@ func TestDecide(t *testing.T) {
 		{"a demand right after a success", demand, nil, "", 4 * time.Second, refresh.ActionNotDue, refresh.WhyTooSoon},
 		{"a demand obeys backoff", demand, failed, "", 40*time.Minute + 30*time.Second, refresh.ActionNotDue, refresh.WhyBackoff},
 		{"backoff is over", scheduled, failed, "", 41 * time.Minute, refresh.ActionAttempt, refresh.WhyDue},
+		{"a dead token does not wait for the second word", refused, rejected, "", 41 * time.Minute, refresh.ActionAttempt, refresh.WhyDemanded},
+		{"a second word in the same minute is none", refused, rejected, "", 40*time.Minute + 50*time.Second, refresh.ActionNotDue, refresh.WhyBackoff},
+		{"a live token waits for the second word", demand, rejected, "", 41 * time.Minute, refresh.ActionNotDue, refresh.WhyBackoff},
 		{"cron before refresh_at", cron, nil, "", 10 * time.Minute, refresh.ActionAttempt, refresh.WhyDue},
 		{"cron, issued since", cron, func(s *refresh.Stored) { s.Record.IssuedAt = noon.Add(11 * time.Minute) }, "", 12 * time.Minute, refresh.ActionFresh, refresh.WhyIssuedSince},
 		{"cron obeys backoff", cron, failed, "", 40 * time.Minute, refresh.ActionNotDue, refresh.WhyBackoff},

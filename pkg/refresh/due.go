@@ -16,6 +16,8 @@ const (
 	minBackoff = time.Second
 	// confirmRejection is how long after the provider's first word that a grant is dead it is asked again.
 	confirmRejection = time.Minute
+	// maxConfirmWait bounds how much longer that may take where the access token is still good.
+	maxConfirmWait = 10 * time.Minute
 	// minLastTry and maxLastTry bound how long before the end of an access token nothing counts as left to lose.
 	minLastTry = time.Second
 	maxLastTry = time.Minute

@@ -28,6 +28,8 @@ type Config struct {
 	// Ready is asked before a claim; an error means that no attempt may start, such as a journal that cannot be
 	// written. Optional.
 	Ready func() error
+	// Suspect reports whether the provider's rejections of that instant say nothing about the grants. Optional.
+	Suspect func(provider string, rejected time.Time) bool
 	// Revoke withdraws a token at the provider. Optional.
 	Revoke func(ctx context.Context, d *provider.Definition, clientSecret, token seal.Secret) error
 	// Observe hears of each job's end. Optional.
@@ -148,7 +150,7 @@ func (e *Engine) pass(ctx context.Context, s Stored, dec Decision) (Result, bool
 
 // resolve writes down that an attempt's outcome will never be known.
 func (e *Engine) resolve(ctx context.Context, s Stored, dec Decision, d *provider.Definition) (Result, bool) {
-	now := e.cfg.Now()
+	now := e.cfg.Now().UTC()
 	res := Result{Verdict: VerdictAck, Class: ClassUnknown, Decision: dec, Before: s.Record.Version, After: s.Record.Version}
 	next := afterDeath(s.Record, d, dec.Doubt, now)
 	rev, err := e.cfg.Store.Put(ctx, Write{Record: next, Revision: s.Revision})

@@ -64,6 +64,8 @@ type Record struct {
 
 	// unknown holds the fields of a newer schema, so that a rewrite by older code keeps them.
 	unknown map[string]json.RawMessage
+	// nested holds the objects among the known fields, when some field is unknown.
+	nested map[string]object
 }
 
 // Policy is a credential's own wish, beside its provider's.

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -62,8 +63,33 @@ func (m members) reply() (Reply, error) {
 		Lifetime:      m.duration("expires_in"),
 		GrantLifetime: m.duration("refresh_token_expires_in", "x_refresh_token_expires_in", "refresh_expires_in"),
 	}
+	r = r.without(r.AccessToken).without(r.RefreshToken).without(r.IDToken)
 	r.Meta = m.meta(r)
 	return r, nil
+}
+
+// without returns the reply with nothing in its readable fields that repeats the secret.
+func (r Reply) without(secret seal.Secret) Reply {
+	repeats := func(s string) bool { return echoes(s, secret.Reveal()) }
+	if inJSON(r.Meta, secret.Reveal()) {
+		r.Meta = nil
+	}
+	if repeats(r.TokenType) {
+		r.TokenType = "Bearer"
+	}
+	if slices.ContainsFunc(r.Scopes, repeats) {
+		r.Scopes = slices.DeleteFunc(slices.Clone(r.Scopes), repeats)
+	}
+	if len(r.Scopes) == 0 {
+		r.Scopes = nil
+	}
+	return r
+}
+
+// inJSON reports whether our own JSON repeats a secret, as it is or with the escapes of a JSON string.
+func inJSON(data []byte, secret string) bool {
+	quoted, err := json.Marshal(secret)
+	return echoes(string(data), secret) || err == nil && echoes(string(data), string(quoted[1:len(quoted)-1]))
 }
 
 // tokenType returns token_type, or Bearer where there is none that could be one (RFC 6749 section 7.1).

@@ -38,7 +38,7 @@ func locate(s Stored, j journalled, quarantine time.Duration, now time.Time) pla
 	switch {
 	case r.GrantID != j.GrantID || r.State.Withdrawn():
 		return placeGone
-	case r.Last != nil && r.Last.Attempt == j.Attempt && r.Version >= j.Version:
+	case r.Last != nil && r.Last.Attempt == j.Attempt && r.Version >= j.Version && !givenUp(r, j):
 		return placeCommitted
 	case r.Version != j.Version:
 		return placeMoved
@@ -46,6 +46,11 @@ func locate(s Stored, j journalled, quarantine time.Duration, now time.Time) pla
 		return placeBusy
 	}
 	return placeOurs
+}
+
+// givenUp reports whether what the record says of the attempt is not its outcome, but that somebody found its claim dead.
+func givenUp(r *Record, j journalled) bool {
+	return r.Version == j.Version && r.Failure != nil && r.Failure.Code == codeClaimDied
 }
 
 // settlement carries one outcome into the store.
@@ -156,9 +161,12 @@ func (st *settlement) next(cur Stored) (Record, error) {
 	e, j := st.engine, st.outcome
 	facts := attemptFacts{
 		ID: j.Attempt, Worker: j.Worker, Reason: j.Reason,
-		StartedAt: j.Outcome.StartedAt.Add(time.Duration(j.Skew)), Now: e.cfg.Now(),
+		StartedAt: j.Outcome.StartedAt.Add(time.Duration(j.Skew)), Now: e.cfg.Now().UTC(),
 	}
 	if st.judged.Class != ClassOK {
+		if f := cur.Record.Failure; f != nil && e.cfg.Suspect != nil {
+			facts.Suspect = e.cfg.Suspect(st.provider.Name, f.At)
+		}
 		return afterFailure(cur.Record, st.provider, facts, st.judged, j.Outcome.Status), nil
 	}
 	g, err := e.cfg.Keys.OpenGrant(&cur.Record)
@@ -182,24 +190,26 @@ func shrink(r *Record, step int) bool {
 	return false
 }
 
-// tell publishes what was committed. Until that worked the job is not acked: its redelivery tells again.
+// tell publishes what was committed. Until that worked the job is not acked, and the entry stays pending: whoever comes
+// to either of them tells again. A recovered outcome has no job, so its entry alone must remember that nobody has told.
 func (st *settlement) tell(ctx context.Context, s Stored) (settled bool, err error) {
 	if s.Record.Last.Outcome == ClassOK {
 		st.result.After = s.Record.Version
 	}
-	if err := st.engine.cfg.Journal.Committed(st.outcome.Attempt, s.Revision); err != nil {
-		st.result.Err = fmt.Errorf("journal: %w", err)
-	}
 	for wait := firstLook; ; wait = min(2*wait, maxLook) {
 		err := st.engine.tell(ctx, s)
 		if err == nil {
-			return true, nil
+			break
 		}
 		if !sleep(ctx, wait) {
 			st.result.Verdict, st.result.Err = VerdictLeave, err
 			return true, nil
 		}
 	}
+	if err := st.engine.cfg.Journal.Committed(st.outcome.Attempt, s.Revision); err != nil {
+		st.result.Err = fmt.Errorf("journal: %w", err)
+	}
+	return true, nil
 }
 
 // tooLate keeps a reply that was never committed. One that carried no new refresh token, or the one that the record went

@@ -1,0 +1,55 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/freshetdev/freshet/internal/app"
+	"github.com/freshetdev/freshet/internal/flags"
+)
+
+// exchangerCommand makes the token requests for workers that are started with --exchanger.
+func exchangerCommand() *cobra.Command {
+	var common flags.Common
+	var keys flags.Keysets
+	cfg := app.ExchangerConfig{}
+	cmd := &cobra.Command{
+		Use: "exchanger", Short: "Make the token requests of the workers on this host, so that a killed worker loses no answer",
+		Args: func(cmd *cobra.Command, args []string) error { return flags.Usage(cobra.NoArgs(cmd, args)) },
+		PreRunE: func(cmd *cobra.Command, _ []string) error {
+			return flags.Usage(flags.FromEnv(cmd.Flags(), os.Getenv))
+		},
+		SilenceUsage: true, SilenceErrors: true,
+		RunE: func(cmd *cobra.Command, _ []string) error { return runExchanger(cmd.Context(), &common, &keys, cfg) },
+	}
+	fs := cmd.Flags()
+	fs.StringVar(&common.Namespace, "namespace", "", "namespace of the workers")
+	fs.StringVar(&common.LogLevel, "log-level", "info", "least level logged: debug, info, warn or error")
+	fs.StringVar(&keys.GrantFile, "grant-keyset", "", "`file` with the keyset for refresh tokens and client secrets, that of the workers")
+	flags.Env(fs, "grant-keyset", "FRESHET_GRANT_KEYSET_FILE")
+	fs.StringVar(&cfg.Listen, "listen", "", "`address` to listen on, unix://PATH; give the workers the same as --exchanger")
+	fs.StringVar(&cfg.StateDir, "state-dir", "", "`directory` for the journal, not that of a worker; keep it across restarts")
+	flags.Env(fs, "listen", "FRESHET_EXCHANGER")
+	flags.Env(fs, "state-dir", "FRESHET_EXCHANGER_STATE_DIR") // FRESHET_STATE_DIR is the worker's
+	flags.Own(fs, "namespace", "log-level")
+	return cmd
+}
+
+func runExchanger(ctx context.Context, common *flags.Common, keys *flags.Keysets, cfg app.ExchangerConfig) (err error) {
+	if cfg.Listen == "" || cfg.StateDir == "" {
+		return flags.Usage(errors.New("give --listen unix://PATH and --state-dir DIR, a directory that outlives the process"))
+	}
+	if cfg.Log, err = common.Logger(os.Stderr); err != nil {
+		return flags.Usage(err)
+	}
+	if cfg.Grant, err = keys.Grant(); err != nil {
+		return err
+	}
+	if cfg.Names, err = common.Names(); err != nil {
+		return flags.Usage(err)
+	}
+	return app.RunExchanger(ctx, cfg)
+}

@@ -1,0 +1,138 @@
+package exchanger
+
+import (
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/freshetdev/freshet/internal/journal"
+	"github.com/freshetdev/freshet/pkg/refresh"
+)
+
+// The journal's entries: what an id begins with says what it is.
+const (
+	storeID      = "store"
+	intentPrefix = "intent/"
+	replyPrefix  = "reply/"
+)
+
+// intent says that a byte of an attempt may be sent from here on.
+type intent struct {
+	Ticket   refresh.Ticket `json:"ticket"`
+	Deadline moment         `json:"deadline"`
+	At       time.Time      `json:"at"`
+}
+
+// keepMarks is how long the journal keeps acknowledged intents if nobody retires them, which expire does much sooner.
+const keepMarks = 24 * time.Hour
+
+// store is the journal of intents and outcomes. An intent is pending until its outcome was acknowledged, then it is
+// marked as committed: so an intent without an outcome is not taken for one that was cut short.
+type store struct {
+	journal *journal.Journal
+	id      string
+	damaged bool // found by open: some of what was journalled may be lost
+}
+
+// openStore takes the state directory for this process. Where its journal was damaged, an intent may be lost: the store
+// then gets a new id, and requests that belong to the old one are refused.
+func openStore(cfg Config) (*store, error) {
+	var opened, damaged atomic.Bool
+	j, err := journal.Open(filepath.Join(cfg.StateDir, "journal"), journal.Config{
+		MaxBytes: cfg.MaxBytes, KeepFor: keepMarks,
+		OnError: func(err error) {
+			if !opened.Load() {
+				damaged.Store(true)
+			}
+			cfg.OnError(err)
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	opened.Store(true)
+	s := &store{journal: j, damaged: damaged.Load()}
+	if err := s.identify(s.damaged); err != nil {
+		return nil, errors.Join(err, j.Close())
+	}
+	return s, nil
+}
+
+// identify finds the store's id, or draws one.
+func (s *store) identify(anew bool) error {
+	for _, e := range s.journal.Pending() {
+		if e.ID == storeID && !anew {
+			s.id = string(e.Data)
+			return nil
+		}
+	}
+	s.id = rand.Text()
+	if err := s.retire(storeID); err != nil {
+		return err
+	}
+	return s.journal.Append(journal.Entry{ID: storeID, Data: []byte(s.id)})
+}
+
+// intend journals that an attempt may be sent.
+func (s *store) intend(c *call) error {
+	data, err := json.Marshal(intent{Ticket: c.Ticket, Deadline: c.Deadline, At: time.Now()})
+	if err != nil {
+		return fmt.Errorf("journal intent of attempt %s: %w", c.Ticket.Attempt, err)
+	}
+	return s.journal.Append(journal.Entry{ID: intentPrefix + c.Ticket.Attempt, Key: c.Ticket.Key, Data: data})
+}
+
+// reply journals a sealed outcome.
+func (s *store) reply(e refresh.Entry) error {
+	return s.journal.Append(journal.Entry{ID: replyPrefix + e.ID, Key: e.Key, Data: e.Data})
+}
+
+// acknowledge forgets an outcome; the intent stays, marked. The order matters to whoever is killed in between.
+func (s *store) acknowledge(id string) error {
+	if err := s.journal.Committed(intentPrefix+id, 1); err != nil && !errors.Is(err, journal.ErrUnknown) {
+		return err
+	}
+	return s.retire(replyPrefix + id)
+}
+
+// forget forgets an attempt.
+func (s *store) forget(id string) error { return s.retire(intentPrefix + id) }
+
+func (s *store) retire(id string) error {
+	if err := s.journal.Retire(id); err != nil && !errors.Is(err, journal.ErrUnknown) {
+		return err
+	}
+	return nil
+}
+
+// remembered is what an earlier life left.
+type remembered struct {
+	intents map[string]intent        // by attempt
+	done    map[string]bool          // those whose outcome was acknowledged
+	replies map[string]refresh.Entry // by attempt
+}
+
+// recall reads what the journal holds.
+func (s *store) recall() (remembered, error) {
+	r := remembered{intents: make(map[string]intent), done: make(map[string]bool), replies: make(map[string]refresh.Entry)}
+	for _, e := range append(s.journal.Pending(), s.journal.Recent()...) {
+		if id, ok := strings.CutPrefix(e.ID, replyPrefix); ok {
+			r.replies[id] = refresh.Entry{ID: id, Key: e.Key, Data: e.Data}
+		}
+		id, ok := strings.CutPrefix(e.ID, intentPrefix)
+		if !ok {
+			continue
+		}
+		var i intent
+		if err := json.Unmarshal(e.Data, &i); err != nil {
+			return r, fmt.Errorf("read intent of attempt %s: %w; a newer version may have written it", id, err)
+		}
+		r.intents[id], r.done[id] = i, !e.Committed.IsZero()
+	}
+	return r, nil
+}

@@ -1,0 +1,34 @@
+package fleet_test
+
+import (
+	"bufio"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+func TestNothingOutlivesACallerThatIsKilled(t *testing.T) {
+	t.Parallel()
+	caller := exec.CommandContext(t.Context(), os.Args[0])
+	caller.Env = append(os.Environ(), doomedNATS+"="+programs.NATSServer, doomedDir+"="+t.TempDir())
+	out, err := caller.StdoutPipe()
+	must(t, err)
+	must(t, caller.Start())
+	url, err := bufio.NewReader(out).ReadString('\n')
+	must(t, err)
+	conn, err := net.Dial("tcp", strings.TrimPrefix(strings.TrimSpace(url), "nats://"))
+	must(t, err)
+	defer conn.Close()
+	must(t, caller.Process.Kill())
+	_, _ = io.Copy(io.Discard, conn) // ends with the server
+	if err := caller.Wait(); err == nil {
+		t.Error("the caller ended by itself")
+	}
+	if again, err := net.Dial("tcp", conn.RemoteAddr().String()); err == nil {
+		again.Close()
+		t.Error("the server lives on")
+	}
+}

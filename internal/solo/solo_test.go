@@ -1,0 +1,160 @@
+package solo_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io/fs"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/freshetdev/freshet/internal/authserver"
+	"github.com/freshetdev/freshet/internal/embedded"
+	"github.com/freshetdev/freshet/internal/solo"
+)
+
+func devConfig(out *bytes.Buffer) solo.DevConfig {
+	return solo.DevConfig{Credentials: 3, Lifetime: 2 * time.Second, Rotation: authserver.RotationStrict, Out: out}
+}
+
+func TestDevEndsByItselfAndJudgesItself(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	cfg := devConfig(&out)
+	cfg.For, cfg.Seed = time.Second, 5
+	if err := solo.Dev(t.Context(), cfg); err != nil {
+		t.Fatalf("dev: %v\n%s", err, out.String())
+	}
+	for _, want := range []string{"DEV MODE", "source /", "(3 enrolled)", "Seed                   5", "All agrees: "} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("output lacks %q:\n%s", want, out.String())
+		}
+	}
+	_, file, _ := strings.Cut(out.String(), "source ")
+	file, _, _ = strings.Cut(file, "\n")
+	if _, err := os.Stat(filepath.Dir(file)); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("%s is still there: %v", filepath.Dir(file), err)
+	}
+}
+
+func TestDevThatIsCancelledBeforeItRunsJudgesNothing(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	var out bytes.Buffer
+	if err := solo.Dev(ctx, devConfig(&out)); err != nil || strings.Contains(out.String(), "agrees") {
+		t.Errorf("cancelled dev: %v, %q; want no error and no judgement", err, out.String())
+	}
+}
+
+func TestDevChecksItsConfiguration(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		change func(*solo.DevConfig)
+		want   []string
+	}{
+		"no credentials":       {func(c *solo.DevConfig) { c.Credentials = 0 }, []string{"--credentials 0"}},
+		"too many":             {func(c *solo.DevConfig) { c.Credentials = 100_001 }, []string{"--credentials 100001"}},
+		"too short a lifetime": {func(c *solo.DevConfig) { c.Lifetime = time.Second }, []string{"--lifetime 1s"}},
+		"unknown rotation":     {func(c *solo.DevConfig) { c.Rotation = "x" }, []string{`--rotation "x"`}},
+		"no such port":         {func(c *solo.DevConfig) { c.Port = 65536 }, []string{"--nats-port 65536"}},
+		"backwards":            {func(c *solo.DevConfig) { c.For = -1 }, []string{"--for -1ns"}},
+		"all at once":          {func(c *solo.DevConfig) { *c = solo.DevConfig{} }, []string{"--credentials", "--lifetime", "--rotation"}},
+	} {
+		var out bytes.Buffer
+		cfg := devConfig(&out)
+		c.change(&cfg)
+		err := solo.Dev(t.Context(), cfg)
+		for _, want := range c.want {
+			if err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("%s: %v does not say %q", name, err, want)
+			}
+		}
+	}
+}
+
+func TestRunKeepsItsStoreToItself(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	ready := make(chan string, 1)
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() {
+		ended <- solo.Run(ctx, solo.RunConfig{StoreDir: dir, Ready: func(env string) { ready <- env }})
+	}()
+	var env string
+	select {
+	case env = <-ready:
+	case err := <-ended:
+		t.Fatalf("run: %v", err)
+	}
+	if info, err := os.Stat(env); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("environment file: %v, %v; want mode 0600", info, err)
+	}
+	if err := solo.Run(ctx, solo.RunConfig{StoreDir: dir}); !errors.Is(err, embedded.ErrInUse) || !strings.Contains(err.Error(), dir) {
+		t.Errorf("second run on the store: %v; want ErrInUse and the directory", err)
+	}
+	if _, err := os.Stat(env); err != nil {
+		t.Errorf("the second run took the first one's environment file away: %v", err)
+	}
+	stop()
+	if err := <-ended; err != nil {
+		t.Errorf("run: %v", err)
+	}
+	if _, err := os.Stat(env); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the environment file outlives the process: %v", err)
+	}
+}
+
+func TestRunSaysWhatIsWrong(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	err = solo.Run(t.Context(), solo.RunConfig{StoreDir: t.TempDir(), Port: l.Addr().(*net.TCPAddr).Port})
+	if !errors.Is(err, embedded.ErrPortTaken) {
+		t.Errorf("taken port: %v", err)
+	}
+	err = solo.Run(t.Context(), solo.RunConfig{Port: -1})
+	if err == nil || !strings.Contains(err.Error(), "--store") || !strings.Contains(err.Error(), "--nats-port -1") {
+		t.Errorf("no store and no such port: %v; want both said", err)
+	}
+	cancelled, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := solo.Run(cancelled, solo.RunConfig{StoreDir: t.TempDir()}); err != nil {
+		t.Errorf("cancelled before it runs: %v", err)
+	}
+}
+
+func TestRunRefusesHalfAPairOfKeysets(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if err := os.MkdirAll(filepath.Join(dir, "keys"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "keys", "grant.keyset.json"), []byte("{}"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // the store is free again after the first refusal
+		if err := solo.Run(t.Context(), solo.RunConfig{StoreDir: dir}); err == nil || !strings.Contains(err.Error(), "one of two is missing") {
+			t.Fatalf("half a pair of keysets: %v", err)
+		}
+	}
+}
+
+func TestQuotedWordsReachTheShellAsTheyAre(t *testing.T) {
+	t.Parallel()
+	for _, word := range []string{"plain", "with blanks", "it's", `"double"`, `$HOME and $(pwd)`, "a\nb", `back\slash`, ""} {
+		out, err := exec.CommandContext(t.Context(), "sh", "-c", "printf %s "+solo.Quote(word)).Output()
+		if err != nil || string(out) != word {
+			t.Errorf("%q arrives as %q (%v)", word, out, err)
+		}
+	}
+}

@@ -1,0 +1,31 @@
+package refresh
+
+// What the engine computes without I/O, for table tests.
+var (
+	AfterSuccess = afterSuccess
+	AfterFailure = afterFailure
+	AfterDeath   = afterDeath
+	Locate       = locate
+)
+
+// The types these functions take and return.
+type (
+	AttemptFacts = attemptFacts
+	Journalled   = journalled
+	Place        = place
+)
+
+// The rows of the commit table.
+const (
+	PlaceCommitted = placeCommitted
+	PlaceOurs      = placeOurs
+	PlaceBusy      = placeBusy
+	PlaceMoved     = placeMoved
+	PlaceGone      = placeGone
+)
+
+// OpenOutcome opens a journal entry.
+func (k Keys) OpenOutcome(e Entry) (Ticket, Outcome, error) {
+	j, err := k.openEntry(e)
+	return j.Ticket, j.Outcome, err
+}
