@@ -38,6 +38,7 @@ func TestScripts(t *testing.T) {
 			"exits":     cmdExits,
 			"freeport":  cmdFreePort,
 			"twins":     cmdTwins,
+			"another":   cmdAnother,
 			"mode":      cmdMode,
 		},
 	})

@@ -82,10 +82,30 @@ func cmdProvider(ts *testscript.TestScript, neg bool, args []string) {
 	srv := httptest.NewServer(authserver.New(cfg))
 	ts.Defer(srv.Close)
 	set(ts, "AUTH_URL", srv.URL)
+	define(ts, args[0], args[1], srv.URL)
+}
+
+// define writes the definition of an authorization server under a name.
+func define(ts *testscript.TestScript, name, file, url string) {
 	text := fmt.Sprintf("providers:\n  %s:\n    issuer: %[2]s\n    auth_url: %[2]s/authorize\n    token_url: %[2]s/token\n"+
-		"    client_id: dev\n    client_secret: env://DEV_SECRET\n    auth_style: basic\n    rotation: strict\n", args[0], srv.URL)
+		"    client_id: dev\n    client_secret: env://DEV_SECRET\n    auth_style: basic\n    rotation: strict\n", name, url)
 	set(ts, "DEV_SECRET", "dev-secret")
-	ts.Check(os.WriteFile(ts.MkAbs(args[1]), []byte(text), 0o600))
+	ts.Check(os.WriteFile(ts.MkAbs(file), []byte(text), 0o600))
+}
+
+// authServer is where a dev process says that its authorization server is.
+func authServer(ts *testscript.TestScript, name string) string {
+	server := regexp.MustCompile(`Authorization server +(http://\S+),`)
+	line, ok := running(ts).get(ts, name).await(server)
+	if !ok {
+		ts.Fatalf("%s has no authorization server", name)
+	}
+	return server.FindStringSubmatch(line)[1]
+}
+
+// cmdAnother: another PROCESS NAME FILE writes the definition of a dev process's authorization server under another name.
+func cmdAnother(ts *testscript.TestScript, neg bool, args []string) {
+	define(ts, args[1], args[2], authServer(ts, args[0]))
 }
 
 // cmdRecord: record CREDENTIAL STATE writes a state into a record, as the worker does that has a provider's word for it.
@@ -143,12 +163,7 @@ func cmdVisit(ts *testscript.TestScript, neg bool, args []string) {
 // cmdTwins: twins NAME FILE obtains a grant from the authorization server of a dev process, behind its back, and writes
 // import lines that give its one refresh token to two accounts: a mistake that strict rotation answers by ending it.
 func cmdTwins(ts *testscript.TestScript, neg bool, args []string) {
-	server := regexp.MustCompile(`Authorization server +(http://\S+),`)
-	line, ok := running(ts).get(ts, args[0]).await(server)
-	if !ok {
-		ts.Fatalf("%s has no authorization server", args[0])
-	}
-	url := server.FindStringSubmatch(line)[1]
+	url := authServer(ts, args[0])
 	d := provider.Definition{
 		Name: "demo", AuthURL: url + "/authorize", TokenURL: url + "/token", ClientID: "dev",
 		ClientSecrets: []seal.Secret{seal.NewSecret("dev-secret")}, AuthStyle: provider.AuthBasic,

@@ -29,7 +29,7 @@ func main() {
 func command() *cobra.Command {
 	var common flags.Common
 	var keys flags.Keysets
-	cfg := app.WorkerConfig{}
+	cfg := app.WorkerConfig{Step: holdAt()}
 	cmd := &cobra.Command{
 		Use: "worker", Short: "Refresh tokens as jobs ask for it", Version: app.Version(),
 		Args: func(cmd *cobra.Command, args []string) error { return flags.Usage(cobra.NoArgs(cmd, args)) },

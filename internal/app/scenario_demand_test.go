@@ -99,7 +99,7 @@ func TestDemandIsAnsweredByThePersonItNeeds(t *testing.T) {
 		if got := <-f.demand(alice, 1); !errors.As(got.err, &failed) || failed.Class != string(refresh.ClassRejected) {
 			t.Errorf("got %+v, %v", got.event, got.err)
 		}
-		time.Sleep(2 * time.Minute)
+		time.Sleep(15 * time.Minute) // the second word is asked for
 		asked := len(f.asked())
 		for range 2 {
 			if got := <-f.demand(alice, 1); !errors.Is(got.err, app.ErrReauthRequired) {

@@ -35,6 +35,8 @@ type WorkerConfig struct {
 	// Hands bounds the attempts in flight on each lane in this process; 0: the lane's own concurrency.
 	Hands int
 	Log   zerolog.Logger
+	// Step hears of each step of an attempt, and may hold it up: for tests. Optional.
+	Step func(refresh.Step)
 	// OnResult hears of each job's end. Optional.
 	OnResult func(refresh.Result)
 	// Dial replaces the network below the token requests. Optional.
@@ -114,7 +116,7 @@ func (w *Worker) build() error {
 	w.engine = refresh.NewEngine(refresh.Config{
 		Worker: w.cfg.Name, Store: w.broker, Exchange: exchange, Journal: outcomes, Teller: w.events,
 		Keys:     refresh.Keys{Bucket: w.broker.Names().TokensBucket(), Grant: w.cfg.Grant, Access: w.cfg.Access},
-		Provider: w.providers.get, Now: w.broker.Now, Ready: ready, Observe: w.observe,
+		Provider: w.providers.get, Now: w.broker.Now, Ready: ready, Observe: w.observe, Step: w.cfg.Step,
 		Suspect: func(name string, at time.Time) bool { return w.providers.suspect(name, at, w.broker.Now()) },
 	})
 	return nil

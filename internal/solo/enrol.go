@@ -58,7 +58,7 @@ func (d *dev) enrol(ctx context.Context, b *broker.Broker, def provider.Definiti
 		if logins.Err() != nil {
 			break
 		}
-		cred := events.Credential{Provider: devProvider, Account: account}
+		cred := demoCredential(account)
 		g.Go(func() error {
 			_, err := enroll.Login(logins, enroll.LoginConfig{
 				Definition: &def, Credential: cred, OpenBrowser: enroll.PlayBrowser(client), Receiver: receiver,

@@ -55,7 +55,7 @@ func Judge(all map[string]Account, ledger authserver.Ledger, lost ...authserver.
 	}
 	var names []string
 	for name, a := range all {
-		cred := events.Credential{Provider: devProvider, Account: name}
+		cred := demoCredential(name)
 		names = append(names, name)
 		in.given[name], in.stored[name], in.each[cred] = a.Given, a.Stored, tally{Renewed: a.Renewed, Told: a.Told}
 		if a.Yours {

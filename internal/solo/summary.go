@@ -39,7 +39,7 @@ func (d *dev) summary(b *broker.Broker) error {
 	in.totals, in.each = d.counts.seen()
 	in.ledger, in.lost = d.auth.Ledger(), d.auth.Lost(in.held)
 	for _, account := range d.accounts {
-		in.given[account] = accessTokens(d.auth.Account(account))
+		in.give(account, d.auth.Account(account).Grants)
 	}
 	faults := in.judge(d.accounts)
 	in.print(d.cfg.Out, d.cfg.Seed)
@@ -48,14 +48,6 @@ func (d *dev) summary(b *broker.Broker) error {
 		return ErrBroken
 	}
 	return nil
-}
-
-// accessTokens is how many an account was given by its only grant; -1 when it has several, which is the user's doing.
-func accessTokens(a authserver.AccountState) int {
-	if len(a.Grants) != 1 {
-		return -1
-	}
-	return a.Grants[0].AccessTokens
 }
 
 // evidence is what everybody says in the end.
@@ -72,6 +64,23 @@ type evidence struct {
 	versions, expired int               // of all records
 	enrolled          int               // generations of all records
 	yours             []string          // credentials that the user brought or changed
+}
+
+// give notes what the authorization server gave to a demo account. Several grants are the user's doing: a login to the
+// same account by way of another provider.
+func (in *evidence) give(account string, grants []authserver.GrantState) {
+	cred := demoCredential(account)
+	switch {
+	case len(grants) == 1:
+		in.given[account] = grants[0].AccessTokens
+	case len(grants) > 1 && !slices.Contains(in.yours, cred.String()):
+		in.yours = append(in.yours, cred.String())
+		delete(in.stored, account)
+	}
+}
+
+func demoCredential(account string) events.Credential {
+	return events.Credential{Provider: devProvider, Account: account}
 }
 
 // stored reads what the bucket holds in the end.
@@ -120,9 +129,9 @@ func (in *evidence) judge(accounts []string) []string {
 		fault(true, "%s/%s is lost: its stored refresh token is %s", devProvider, l.Account, l.Why)
 	}
 	for _, a := range accounts {
-		cred := events.Credential{Provider: devProvider, Account: a}
+		cred := demoCredential(a)
 		given, stored, seen := in.given[a], in.stored[a], in.each[cred]
-		if given < 0 || slices.Contains(in.yours, cred.String()) {
+		if slices.Contains(in.yours, cred.String()) {
 			continue
 		}
 		fault(given != stored || stored != seen.Told || stored != seen.Renewed+1,

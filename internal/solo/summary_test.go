@@ -32,7 +32,6 @@ func TestTheJudgementSaysWhatDoesNotAgree(t *testing.T) {
 		"a result that nobody stored":    {account: solo.Account{Given: 5, Stored: 5, Renewed: 5, Told: 5}, want: "5 refreshes worked"},
 		"no record at all":               {account: solo.Account{Given: 1, Told: 1}, want: "0 are stored"},
 		"changed by the user":            {account: solo.Account{Given: 9, Stored: 1, Yours: true}},
-		"several grants, the user's own": {account: solo.Account{Given: -1, Stored: 3}},
 		"replayed":                       {account: good, ledger: authserver.Ledger{Replayed: 2}, want: "presented again, 2 times"},
 		"twice at once":                  {account: good, ledger: authserver.Ledger{Concurrent: 1}, want: "twice at once, 1 times"},
 		"lost":                           {account: good, lost: []authserver.Loss{{Account: "ann", Why: "spent"}}, want: "demo/ann is lost: its stored refresh token is spent"},

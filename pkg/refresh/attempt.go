@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/freshetdev/freshet/pkg/provider"
@@ -58,6 +59,11 @@ func (e *Engine) claim(ctx context.Context, p *presentation, s Stored) error {
 		TTL: provider.Duration(p.provider.Timing().ClaimTTL), At: e.cfg.Now().UTC(),
 	}
 	p.claimed.Record = rec
+	e.at(StepClaim)
+	if mistaken(mistakeNoClaim) {
+		p.claimed.Revision = s.Revision
+		return nil
+	}
 	rev, err := e.cfg.Store.Put(ctx, Write{Record: rec, Revision: s.Revision})
 	if err == nil {
 		p.claimed.Revision = rev
@@ -97,7 +103,9 @@ func (p *presentation) fence() time.Duration {
 
 // fly presents the refresh token. Nothing cancels it.
 func (e *Engine) fly(ctx context.Context, p *presentation) Result {
+	e.at(StepClaimed)
 	out, secretsLeft := e.exchange(ctx, p)
+	e.at(StepAnswered)
 	res := e.land(ctx, p, out)
 	res.Exchange = out.EndedAt.Sub(out.StartedAt)
 	if secretsLeft && res.Class == ClassMisconfigured {
@@ -111,10 +119,14 @@ func (e *Engine) land(ctx context.Context, p *presentation, out Outcome) Result 
 	j := journalled{Ticket: e.ticket(p), Outcome: out}
 	e.flying.Store(j.Attempt, true)
 	defer e.flying.Delete(j.Attempt)
+	if mistaken(mistakeLateJournal) {
+		return e.settle(ctx, j, p.provider, p.claimed)
+	}
 	entry, err := e.cfg.Keys.SealOutcome(j.Ticket, out)
 	if err == nil {
 		err = e.cfg.Journal.Append(entry)
 	}
+	e.at(StepJournal)
 	// A journal that failed is no reason to lose the reply in hand: commit all the same.
 	res := e.settle(ctx, j, p.provider, p.claimed)
 	res.Decision = p.decision
@@ -129,9 +141,17 @@ func (e *Engine) exchange(ctx context.Context, p *presentation) (out Outcome, se
 	secret, index := e.secrets.pick(p.provider)
 	start := time.Now()
 	deadline := start.Add(p.provider.Timing().Timeout)
+	var asked atomic.Int32 // once before there is a connection, then before the first byte
+	fence := func() time.Duration {
+		left := p.fence()
+		if asked.Add(1) > 1 && left > 0 {
+			e.at(StepSend)
+		}
+		return left
+	}
 	out = e.cfg.Exchange.Exchange(ctx, Request{
 		Ticket: e.ticket(p), Provider: p.provider, ClientSecret: secret,
-		RefreshToken: p.grant.RefreshToken, Deadline: deadline, Fence: p.fence,
+		RefreshToken: p.grant.RefreshToken, Deadline: deadline, Fence: fence,
 	})
 	if !aboutClient(Classify(p.provider, out)) {
 		return out, false

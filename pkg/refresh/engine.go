@@ -34,6 +34,8 @@ type Config struct {
 	Revoke func(ctx context.Context, d *provider.Definition, clientSecret, token seal.Secret) error
 	// Observe hears of each job's end. Optional.
 	Observe func(Result)
+	// Step hears of each step of an attempt as it is reached; it may block. Optional.
+	Step func(Step)
 	// Patience bounds how long one job's worker tries to commit and tell before it leaves the rest to the
 	// journal. Optional; default: the lane's AckWait.
 	Patience time.Duration
@@ -90,6 +92,7 @@ const maxConflicts = 3
 func (e *Engine) Do(ctx context.Context, c events.Credential, job Job) Result {
 	begun := time.Now()
 	res := e.do(ctx, c, job)
+	e.at(StepSettled)
 	res.Credential, res.Job, res.Worker, res.Total = c, job, e.cfg.Worker, time.Since(begun)
 	if e.cfg.Observe != nil {
 		e.cfg.Observe(res)
@@ -120,6 +123,7 @@ func (e *Engine) try(ctx context.Context, c events.Credential, job Job, d *provi
 	case err != nil:
 		return Result{Verdict: VerdictLeave, Class: ClassLocal, Err: fmt.Errorf("read record of %s: %w", c, err)}, false
 	}
+	e.at(StepRead)
 	dec := Decide(Input{Job: job, Stored: stored, Provider: d, Now: e.cfg.Now()})
 	switch dec.Action {
 	case ActionAttempt:

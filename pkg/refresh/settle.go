@@ -40,7 +40,7 @@ func locate(s Stored, j journalled, quarantine time.Duration, now time.Time) pla
 		return placeGone
 	case r.Last != nil && r.Last.Attempt == j.Attempt && r.Version >= j.Version && !givenUp(r, j):
 		return placeCommitted
-	case r.Version != j.Version:
+	case r.Version != j.Version && !mistaken(mistakeOverwrite):
 		return placeMoved
 	case r.Claim != nil && r.Claim.Attempt != j.Attempt && now.Before(s.StoredAt.Add(r.Claim.TTL.Std()+quarantine)):
 		return placeBusy
@@ -146,6 +146,7 @@ func (st *settlement) commit(ctx context.Context, cur Stored) (settled bool, err
 	if err != nil {
 		return false, err
 	}
+	st.engine.at(StepCommit)
 	rev, err := st.engine.cfg.Store.Put(ctx, Write{Record: next, Revision: cur.Revision})
 	for shrunk := 0; errors.Is(err, ErrTooLarge) && shrink(&next, shrunk); shrunk++ {
 		rev, err = st.engine.cfg.Store.Put(ctx, Write{Record: next, Revision: cur.Revision})
@@ -153,6 +154,7 @@ func (st *settlement) commit(ctx context.Context, cur Stored) (settled bool, err
 	if err != nil {
 		return false, err
 	}
+	st.engine.at(StepCommitted)
 	return st.tell(ctx, Stored{Record: next, Revision: rev})
 }
 
@@ -206,6 +208,7 @@ func (st *settlement) tell(ctx context.Context, s Stored) (settled bool, err err
 			return true, nil
 		}
 	}
+	st.engine.at(StepTold)
 	if err := st.engine.cfg.Journal.Committed(st.outcome.Attempt, s.Revision); err != nil {
 		st.result.Err = fmt.Errorf("journal: %w", err)
 	}
