@@ -47,7 +47,7 @@ var rooms = []struct {
 	{"pkg/seal", []string{tink}},
 	{"pkg/provider", []string{oauth2, cron}},
 	{"pkg/provider/providerfile", []string{yaml}},
-	{"pkg/refresh", []string{oauth2}}, // not NATS, not zerolog: the heart is tested without either
+	{"pkg/refresh", []string{oauth2}}, // not NATS, not zerolog
 	{"pkg/tokens", []string{natsGo, oauth2}},
 	{"internal/journal", []string{flock}},
 	{"internal/exchanger", []string{flock, xsys}},
@@ -60,6 +60,8 @@ var rooms = []struct {
 	{"internal/app", []string{zerolog, natsGo, xsync}},
 	{"internal/solo", []string{zerolog, xsync}},
 	{"internal/fleet", []string{natsGo, xsync}},
+	{"internal/evidence", []string{natsGo, xsync}},
+	{"internal/evidence/run", nil},
 	{"cmd/scheduler", []string{cobra}},
 	{"cmd/worker", []string{cobra}},
 	{"cmd/freshet", []string{cobra, pflag, natsGo, isatty}},

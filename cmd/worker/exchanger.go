@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/freshetdev/freshet/internal/app"
+	"github.com/freshetdev/freshet/internal/exchanger"
 	"github.com/freshetdev/freshet/internal/flags"
 )
 
@@ -41,6 +42,9 @@ func exchangerCommand() *cobra.Command {
 func runExchanger(ctx context.Context, common *flags.Common, keys *flags.Keysets, cfg app.ExchangerConfig) (err error) {
 	if cfg.Listen == "" || cfg.StateDir == "" {
 		return flags.Usage(errors.New("give --listen unix://PATH and --state-dir DIR, a directory that outlives the process"))
+	}
+	if _, err := exchanger.ParseAddress(cfg.Listen); err != nil {
+		return flags.Usage(err)
 	}
 	if cfg.Log, err = common.Logger(os.Stderr); err != nil {
 		return flags.Usage(err)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/freshetdev/freshet/internal/app"
 	"github.com/freshetdev/freshet/internal/broker"
+	"github.com/freshetdev/freshet/internal/exchanger"
 	"github.com/freshetdev/freshet/internal/flags"
 )
 
@@ -58,6 +59,11 @@ func command() *cobra.Command {
 func run(ctx context.Context, common *flags.Common, keys *flags.Keysets, cfg app.WorkerConfig) (err error) {
 	if cfg.StateDir == "" {
 		return flags.Usage(errors.New("no state directory: give --state-dir DIR, a directory that outlives the process"))
+	}
+	if cfg.Exchanger != "" {
+		if _, err := exchanger.ParseAddress(cfg.Exchanger); err != nil {
+			return flags.Usage(err)
+		}
 	}
 	if cfg.Log, err = common.Logger(os.Stderr); err != nil {
 		return flags.Usage(err)

@@ -455,7 +455,7 @@ func TestAKeyThatOneWorkerLacks(t *testing.T) {
 		w.wantSaid("w1", "error", 1, c.String(), "unknown key", "keysets", "leaves the lane")
 
 		w.startWorkerWith("w2", func(cfg *app.WorkerConfig) { cfg.Grant = mergedKeyset(t, old, added) })
-		w.pass(5 * time.Second)
+		w.pass(90 * time.Second) // the scheduler comes back
 		if r := w.record(c).Record; r.Version != 2 || r.Failure != nil {
 			t.Errorf("with a worker that has the key: version %d, failure %+v, want it refreshed", r.Version, r.Failure)
 		}

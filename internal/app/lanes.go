@@ -9,6 +9,7 @@ import (
 	"github.com/freshetdev/freshet/internal/broker"
 	"github.com/freshetdev/freshet/pkg/provider"
 	"github.com/freshetdev/freshet/pkg/refresh"
+	"github.com/freshetdev/freshet/pkg/seal"
 )
 
 const (
@@ -148,16 +149,27 @@ func (w *Worker) handle(ctx context.Context, d *broker.Delivery) bool {
 		return true
 	}
 	res := w.engine.Do(ctx, d.Credential, d.Job)
-	switch res.Verdict {
-	case refresh.VerdictAck:
+	switch {
+	case res.Verdict == refresh.VerdictAck, res.Verdict == refresh.VerdictNak && handedRound(d, res):
 		w.settled(d, d.Ack())
-	case refresh.VerdictNak:
+	case res.Verdict == refresh.VerdictNak:
 		w.settled(d, d.Nak(0))
-	case refresh.VerdictLeave: // redelivered after AckWait
+	default: // redelivered after AckWait
 	}
 	w.holdLane(context.WithoutCancel(ctx), res)
-	return res.Class != refresh.ClassLocal || res.Verdict != refresh.VerdictNak
+	return res.Class != refresh.ClassLocal || res.Verdict != refresh.VerdictNak || lacksKey(res) && d.Delivered > 1
 }
+
+// maxRounds is how often a job that lacks a key is handed to whoever may have it.
+const maxRounds = 3
+
+// handedRound reports whether nobody seems to have the key that a record needs. The scheduler asks again later; going on
+// would keep the lane's other credentials waiting.
+func handedRound(d *broker.Delivery, res refresh.Result) bool {
+	return lacksKey(res) && d.Delivered >= maxRounds
+}
+
+func lacksKey(res refresh.Result) bool { return errors.Is(res.Err, seal.ErrUnknownKey) }
 
 // settled notes an ack that did not go out: the job is redelivered and found done.
 func (w *Worker) settled(d *broker.Delivery, err error) {

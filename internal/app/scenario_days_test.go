@@ -99,7 +99,7 @@ func lifePolicies() map[string]func(*provider.Definition) {
 // TestTwoDaysInTheLife: every kind of credential is renewed when it must be and at no other time. The clocks of Berlin go
 // forward on the second night.
 func TestTwoDaysInTheLife(t *testing.T) {
-	const days = 2 // each costs some seconds of real time
+	const days = 2 // each costs about seven seconds of real time
 	virtual(t, func(t *testing.T) {
 		time.Sleep(time.Until(time.Date(2000, time.March, 24, 20, 0, 0, 0, time.UTC)))
 		lives := livesOf(days)

@@ -207,6 +207,10 @@ func TestMostUrgentFirstAfterAPause(t *testing.T) {
 		time.Sleep(5 * time.Minute)
 		var order []int
 		for _, e := range f.ended() {
+			if e.Attempt == "" {
+				t.Logf("ended without an attempt: %s at %v: %s", e.Credential, e.At, e.Decision.Why)
+				continue
+			}
 			var i int
 			_, err := fmt.Sscanf(e.Credential.Account, "user-%d", &i)
 			f.must(err)
@@ -220,7 +224,7 @@ func TestMostUrgentFirstAfterAPause(t *testing.T) {
 			}
 		}
 		if len(order) != n || len(slices.Compact(slices.Sorted(slices.Values(order)))) != n {
-			t.Errorf("%d jobs ended, want %d: %v", len(order), n, order)
+			t.Errorf("%d attempts, want %d: %v", len(order), n, order)
 		}
 	})
 }

@@ -51,6 +51,7 @@ type Worker struct {
 	broker    *broker.Broker
 	journal   *journal.Journal
 	exchange  *refresh.HTTPExchange
+	asker     *refresh.Asker
 	exchanger *exchanger.Client // nil: exchange is used
 	collected chan struct{}     // readable after an outcome came from the exchanger
 	engine    *refresh.Engine
@@ -107,6 +108,7 @@ func stopped(ctx context.Context, err error) error {
 
 func (w *Worker) build() error {
 	w.exchange = refresh.NewHTTPExchange(refresh.HTTPExchangeConfig{Dial: w.cfg.Dial})
+	w.asker = refresh.NewAsker(w.cfg.Dial)
 	w.events = events.NewPublisher(w.broker.JetStream(), w.broker.Names())
 	w.providers = newProviderTable(w.cfg.Grant, w.broker.Names())
 	if err := w.connectExchanger(); err != nil {
@@ -117,6 +119,7 @@ func (w *Worker) build() error {
 		Worker: w.cfg.Name, Store: w.broker, Exchange: exchange, Journal: outcomes, Teller: w.events,
 		Keys:     refresh.Keys{Bucket: w.broker.Names().TokensBucket(), Grant: w.cfg.Grant, Access: w.cfg.Access},
 		Provider: w.providers.get, Now: w.broker.Now, Ready: ready, Observe: w.observe, Step: w.cfg.Step,
+		Active: w.asker.Active, Revoke: w.asker.Revoke,
 		Suspect: func(name string, at time.Time) bool { return w.providers.suspect(name, at, w.broker.Now()) },
 	})
 	return nil
@@ -137,6 +140,7 @@ func (w *Worker) run(ctx context.Context) error {
 // close ends the journal and says what it leaves.
 func (w *Worker) close() error {
 	w.exchange.CloseIdle()
+	w.asker.CloseIdle()
 	if w.exchanger != nil {
 		w.exchanger.Close()
 	}

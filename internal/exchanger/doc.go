@@ -11,7 +11,10 @@
 // An intent says: from here on a byte may have been sent. What is found in the journal as an intent without an outcome
 // is given the outcome "sent, and no reply". A held outcome is sealed as a worker's journal seals it. Its requester gets
 // it; what nobody waits for is given to whichever worker asks for held outcomes. Either acknowledges it once it is in
-// the worker's own journal.
+// the worker's own journal. The intent is then marked, so that it is not taken for one that was cut short.
+//
+// What was handed over and not acknowledged is offered to collectors after Config.Linger: a worker that is alive comes
+// back, or acknowledges, sooner. Two workers that get the same outcome do no harm: a commit happens once.
 //
 // # Invariants
 //

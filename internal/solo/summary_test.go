@@ -23,19 +23,19 @@ func TestTheJudgementSaysWhatDoesNotAgree(t *testing.T) {
 		lost    []authserver.Loss
 		want    string // in one fault; empty: all agrees
 	}{
-		"all agrees":                     {account: good},
-		"only enrolled":                  {account: solo.Account{Given: 1, Stored: 1, Told: 1}},
-		"a new token was not stored":     {account: solo.Account{Given: 6, Stored: 5, Renewed: 4, Told: 5}, want: "demo/ann was given 6 access tokens; 5 are stored"},
-		"a version that nobody gave":     {account: solo.Account{Given: 4, Stored: 5, Renewed: 4, Told: 5}, want: "was given 4"},
-		"a version that was not told":    {account: solo.Account{Given: 5, Stored: 5, Renewed: 4, Told: 4}, want: "4 were told"},
-		"a version that was told twice":  {account: solo.Account{Given: 5, Stored: 5, Renewed: 4, Told: 6}, want: "6 were told"},
-		"a result that nobody stored":    {account: solo.Account{Given: 5, Stored: 5, Renewed: 5, Told: 5}, want: "5 refreshes worked"},
-		"no record at all":               {account: solo.Account{Given: 1, Told: 1}, want: "0 are stored"},
-		"changed by the user":            {account: solo.Account{Given: 9, Stored: 1, Yours: true}},
-		"replayed":                       {account: good, ledger: authserver.Ledger{Replayed: 2}, want: "presented again, 2 times"},
-		"twice at once":                  {account: good, ledger: authserver.Ledger{Concurrent: 1}, want: "twice at once, 1 times"},
-		"lost":                           {account: good, lost: []authserver.Loss{{Account: "ann", Why: "spent"}}, want: "demo/ann is lost: its stored refresh token is spent"},
-		"a last try is allowed":          {account: good, ledger: authserver.Ledger{LastTries: 3}},
+		"all agrees":                    {account: good},
+		"only enrolled":                 {account: solo.Account{Given: 1, Stored: 1, Told: 1}},
+		"a new token was not stored":    {account: solo.Account{Given: 6, Stored: 5, Renewed: 4, Told: 5}, want: "demo/ann was given 6 access tokens; 5 are stored"},
+		"a version that nobody gave":    {account: solo.Account{Given: 4, Stored: 5, Renewed: 4, Told: 5}, want: "was given 4"},
+		"a version that was not told":   {account: solo.Account{Given: 5, Stored: 5, Renewed: 4, Told: 4}, want: "4 were told"},
+		"a version that was told twice": {account: solo.Account{Given: 5, Stored: 5, Renewed: 4, Told: 6}, want: "6 were told"},
+		"a result that nobody stored":   {account: solo.Account{Given: 5, Stored: 5, Renewed: 5, Told: 5}, want: "5 refreshes worked"},
+		"no record at all":              {account: solo.Account{Given: 1, Told: 1}, want: "0 are stored"},
+		"changed by the user":           {account: solo.Account{Given: 9, Stored: 1, Yours: true}},
+		"replayed":                      {account: good, ledger: authserver.Ledger{Replayed: 2}, want: "presented again, 2 times"},
+		"twice at once":                 {account: good, ledger: authserver.Ledger{Concurrent: 1}, want: "twice at once, 1 times"},
+		"lost":                          {account: good, lost: []authserver.Loss{{Account: "ann", Why: "spent"}}, want: "demo/ann is lost: its stored refresh token is spent"},
+		"a last try is allowed":         {account: good, ledger: authserver.Ledger{LastTries: 3}},
 	} {
 		faults := solo.Judge(map[string]solo.Account{"ann": c.account}, c.ledger, c.lost...)
 		switch {

@@ -64,8 +64,11 @@ func afterFailure(r Record, d *provider.Definition, a attemptFacts, j Judgement,
 	r.Claim = nil
 	r.Last = &Last{Attempt: a.ID, Outcome: j.Class, Reason: a.Reason}
 	r.Failure = nextFailure(r.Failure, j, status, a.Now)
-	if j.Class == ClassUnknown {
+	switch {
+	case j.Class == ClassUnknown:
 		r.Doubt = nextDoubt(r.Doubt, a)
+	case r.Doubt != nil && r.Doubt.Attempt == a.ID && a.StartedAt.Sub(r.Doubt.FirstSentAt) < d.Timing().ClaimTTL:
+		r.Doubt = nil // it was about this attempt alone, whose outcome is known now
 	}
 	switch {
 	case confirmed:
@@ -95,23 +98,45 @@ func retryState(r *Record, d *provider.Definition, a attemptFacts, j Judgement) 
 	case r.Doubt != nil && retryAllowed(d, r.Doubt, a.Now.Add(minBackoff)):
 		return StateRetrying, a.Now.Add(minBackoff) // only an early second try fits the grace
 	case r.Doubt != nil:
-		return StateUncertain, laterOf(at, LastTryAt(r.IssuedAt, r.ExpiresAt))
+		return StateUncertain, uncertainUntil(r, d, a, at)
 	}
 	return StateRetrying, at
+}
+
+// uncertainUntil is when something can be done about a refresh token that must not be presented: the provider is asked, where
+// it can be, once nothing of the attempt can be under way any more; else it is the last try.
+func uncertainUntil(r *Record, d *provider.Definition, a attemptFacts, backoff time.Time) time.Time {
+	last := LastTryAt(r.IssuedAt, r.ExpiresAt)
+	if d.IntrospectURL == "" || r.Doubt.Inactive {
+		return laterOf(backoff, last)
+	}
+	ask := laterOf(backoff, a.Now.Add(d.Timing().Quarantine))
+	if last.After(a.Now) && last.Before(ask) {
+		return last
+	}
+	return ask
 }
 
 // codeClaimDied stands for an outcome that nobody was there to write down. Its author may still have it.
 const codeClaimDied = "claim_died"
 
-// afterDeath returns the record after a claim whose author did not come back, at a provider that allows no second
-// try now: the doubt is written down and nothing is presented.
+// afterDeath returns the record after a claim whose author did not come back, or an inquiry, at a provider that allows no
+// second try now: the doubt is written down and nothing is presented.
 func afterDeath(r Record, d *provider.Definition, doubt *Doubt, now time.Time) Record {
 	a := attemptFacts{ID: doubt.Attempt, Worker: doubt.Worker, Now: now, StartedAt: doubt.FirstSentAt}
 	if r.Last != nil {
 		a.Reason = r.Last.Reason
 	}
+	j := Judgement{Class: ClassUnknown, Code: codeClaimDied}
+	if r.Claim == nil && r.Failure != nil {
+		j.Code = r.Failure.Code // its author has said what it was
+	}
 	r.Doubt = doubt
-	return afterFailure(r, d, a, Judgement{Class: ClassUnknown, Code: codeClaimDied}, 0)
+	r = afterFailure(r, d, a, j, 0)
+	if doubt.Inactive {
+		r.Doubt, r.RefreshAt = doubt, laterOf(r.RefreshAt, LastTryAt(r.IssuedAt, r.ExpiresAt))
+	}
+	return r
 }
 
 // nextFailure counts the run of failures.

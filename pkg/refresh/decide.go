@@ -16,6 +16,7 @@ const (
 	ActionFresh   Action = "fresh"   // the record has what the job asks for
 	ActionNotDue  Action = "not_due" // not now: the scheduler comes back
 	ActionBusy    Action = "busy"    // another attempt's claim stands
+	ActionAsk     Action = "ask"     // ask whether the refresh token is still good; present it if it is
 	ActionResolve Action = "resolve" // a dead claim: write down the doubt, present nothing
 )
 
@@ -37,6 +38,8 @@ const (
 	WhyDoubtHolds    Why = "doubt_holds"     // a second try could cost the grant, and there is still something to lose
 	WhyDeadClaim     Why = "dead_claim"      // somebody died; by rotation class nothing may be presented yet
 	WhyRetryAllowed  Why = "retry_allowed"   // an outcome is unknown and the rotation class allows a second try
+	WhyInquiry       Why = "inquiry"         // an outcome is unknown and the provider can be asked
+	WhyActive        Why = "active"          // an outcome is unknown, and the provider calls the refresh token good
 	WhyLastTry       Why = "last_try"        // an outcome is unknown and nothing is left to lose
 	WhyDue           Why = "due"             // refresh_at has come, or the policy's instant
 	WhyDemanded      Why = "demanded"        // somebody needs a newer token
@@ -51,6 +54,7 @@ type Input struct {
 	Stored   Stored
 	Provider *provider.Definition
 	Now      time.Time // NATS time
+	CanAsk   bool      // introspection is possible
 }
 
 // Decision is what to do, by which rule, and what the record must remember of earlier attempts.
@@ -154,6 +158,11 @@ func attempt(in Input) Decision {
 			return Decision{Action: ActionNotDue, Why: WhyBackoff, Doubt: doubt}
 		}
 		return Decision{Action: ActionAttempt, Why: WhyRetryAllowed, Doubt: doubt}
+	case in.CanAsk && !doubt.Inactive && !nothingLeft(in):
+		if r.Claim == nil && backingOff(in) {
+			return Decision{Action: ActionNotDue, Why: WhyBackoff, Doubt: doubt}
+		}
+		return Decision{Action: ActionAsk, Why: WhyInquiry, Doubt: doubt}
 	case r.Claim != nil:
 		return Decision{Action: ActionResolve, Why: WhyDeadClaim, Doubt: doubt}
 	case !nothingLeft(in):

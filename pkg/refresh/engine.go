@@ -30,6 +30,9 @@ type Config struct {
 	Ready func() error
 	// Suspect reports whether the provider's rejections of that instant say nothing about the grants. Optional.
 	Suspect func(provider string, rejected time.Time) bool
+	// Active asks the provider whether a refresh token is still good, where it has an introspection endpoint. Optional:
+	// without it nobody is asked.
+	Active func(ctx context.Context, d *provider.Definition, clientSecret, refreshToken seal.Secret) (bool, error)
 	// Revoke withdraws a token at the provider. Optional.
 	Revoke func(ctx context.Context, d *provider.Definition, clientSecret, token seal.Secret) error
 	// Observe hears of each job's end. Optional.
@@ -124,10 +127,12 @@ func (e *Engine) try(ctx context.Context, c events.Credential, job Job, d *provi
 		return Result{Verdict: VerdictLeave, Class: ClassLocal, Err: fmt.Errorf("read record of %s: %w", c, err)}, false
 	}
 	e.at(StepRead)
-	dec := Decide(Input{Job: job, Stored: stored, Provider: d, Now: e.cfg.Now()})
+	dec := Decide(Input{Job: job, Stored: stored, Provider: d, Now: e.cfg.Now(), CanAsk: e.cfg.Active != nil && d.IntrospectURL != ""})
 	switch dec.Action {
 	case ActionAttempt:
 		return e.attempt(ctx, job, stored, dec, d)
+	case ActionAsk:
+		return e.inquire(ctx, job, stored, dec, d)
 	case ActionResolve:
 		return e.resolve(ctx, stored, dec, d)
 	default:

@@ -120,6 +120,24 @@ func TestClaimOfUnknownFate(t *testing.T) {
 	}
 }
 
+// The write got no answer, and the claim that the leader shows is somebody else's.
+func TestClaimOfUnknownFateIsNotTakenForAnothers(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		c, k := w.enrol("acme/alice"), w.worker("w1")
+		k.store.puts.set(nil, func(do func() error) error {
+			w.change(c, func(r *refresh.Record) {
+				r.Claim = &refresh.Claim{Attempt: "another", Worker: "w2", TTL: provider.Duration(25 * time.Second), At: time.Now().UTC()}
+			})
+			return lost(do)
+		})
+		wantResult(t, w.do(k, c), refresh.VerdictAck, refresh.ClassTransient)
+		if r := w.record(c).Record; r.Claim == nil || r.Claim.Attempt != "another" || r.Failure != nil {
+			t.Errorf("claim %+v, failure %+v", r.Claim, r.Failure)
+		}
+		w.wantJudge("acme", judge{})
+	})
+}
+
 // Nor does the end of such an attempt bring back a record that is gone.
 func TestClaimOfUnknownFateCreatesNothing(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {

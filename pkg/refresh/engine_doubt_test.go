@@ -40,10 +40,15 @@ func TestDeadClaimWithoutItsJournal(t *testing.T) {
 					w.wantResolved(t, other, c, claim)
 					return
 				}
+				var claimed refresh.Record
+				other.store.puts.set(nil, pass, after(func() { claimed = w.record(c).Record }))
 				res := other.Do(w.ctx, c, job)
 				wantResult(t, res, refresh.VerdictAck, refresh.ClassOK)
 				if res.Decision.Why != refresh.WhyRetryAllowed {
 					t.Errorf("because %s", res.Decision.Why)
+				}
+				if d := claimed.Doubt; d == nil || *d != (refresh.Doubt{Attempt: claim.Attempt, Worker: "w1", FirstSentAt: claim.At}) {
+					t.Errorf("the second try's claim comes with the doubt %+v about %+v", d, claim)
 				}
 				if r := w.wantRecord(c, refresh.StateActive, 2); r.Doubt != nil {
 					t.Errorf("doubt %+v", r.Doubt)

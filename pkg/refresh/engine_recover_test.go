@@ -117,7 +117,7 @@ func TestJournalThatComesBackEndsTheDoubt(t *testing.T) {
 	}{
 		"with a reply":                    {nil, refresh.ClassOK, refresh.StateActive, 2},
 		"without knowing more than that":  {[]authserver.Fault{{Kind: authserver.FaultDrop}}, refresh.ClassUnknown, refresh.StateUncertain, 1},
-		"with a no that comes after that": {[]authserver.Fault{{Kind: authserver.FaultError, Code: "invalid_grant"}}, refresh.ClassRejected, refresh.StateUncertain, 1},
+		"with a no that comes after that": {[]authserver.Fault{{Kind: authserver.FaultError, Code: "invalid_grant"}}, refresh.ClassRejected, refresh.StateRetrying, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inWorld(t, func(t *testing.T, w *world) {
@@ -131,7 +131,7 @@ func TestJournalThatComesBackEndsTheDoubt(t *testing.T) {
 
 				back := w.worker("w1")
 				wantResult(t, back.recover(w.ctx)[0], refresh.VerdictAck, tt.class)
-				if r := w.wantRecord(c, tt.state, tt.version); (r.Doubt == nil) != (tt.class == refresh.ClassOK) {
+				if r := w.wantRecord(c, tt.state, tt.version); (r.Doubt == nil) != (tt.class != refresh.ClassUnknown) {
 					t.Errorf("doubt %+v", r.Doubt)
 				}
 				if n := len(back.log.Pending()); n != 0 {

@@ -48,9 +48,14 @@ func locate(s Stored, j journalled, quarantine time.Duration, now time.Time) pla
 	return placeOurs
 }
 
-// givenUp reports whether what the record says of the attempt is not its outcome, but that somebody found its claim dead.
+// givenUp reports whether what the record says of the attempt is less than its outcome: somebody found its claim dead, or
+// its worker gave up waiting for an exchanger that had the answer after all.
 func givenUp(r *Record, j journalled) bool {
-	return r.Version == j.Version && r.Failure != nil && r.Failure.Code == codeClaimDied
+	if r.Version != j.Version {
+		return false
+	}
+	return r.Failure != nil && r.Failure.Code == codeClaimDied ||
+		r.Last.Outcome == ClassUnknown && j.Outcome.Phase == PhaseAnswered
 }
 
 // settlement carries one outcome into the store.
@@ -139,7 +144,7 @@ func (st *settlement) step(ctx context.Context, cur Stored) (settled bool, err e
 
 // commit writes the outcome into the record.
 func (st *settlement) commit(ctx context.Context, cur Stored) (settled bool, err error) {
-	if st.judged.Class != ClassOK && (cur.Record.Claim == nil || cur.Record.Claim.Attempt != st.outcome.Attempt) {
+	if st.judged.Class != ClassOK && !st.awaited(cur.Record) {
 		return true, st.drop() // somebody has written down that it is unknown
 	}
 	next, err := st.next(cur)
@@ -156,6 +161,18 @@ func (st *settlement) commit(ctx context.Context, cur Stored) (settled bool, err
 	}
 	st.engine.at(StepCommitted)
 	return st.tell(ctx, Stored{Record: next, Revision: rev})
+}
+
+// awaited reports whether a failure still means something to the record: it carries our claim, or the doubt about our attempt,
+// which a known outcome resolves.
+func (st *settlement) awaited(r Record) bool {
+	switch {
+	case r.Claim != nil:
+		return r.Claim.Attempt == st.outcome.Attempt
+	case r.Doubt != nil:
+		return r.Doubt.Attempt == st.outcome.Attempt && st.judged.Class != ClassUnknown
+	}
+	return false
 }
 
 // next builds the record that the outcome makes of the current one.
