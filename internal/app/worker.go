@@ -163,6 +163,7 @@ func (w *Worker) recoverJournal(ctx context.Context) error {
 	defer tick.Stop()
 	checkRecent := true
 	for {
+		warnOffset(w.log, w.broker, &w.quiet)
 		if w.cfg.Conn.IsConnected() && w.providers.ready() {
 			w.recoverAll(ctx, w.journal.Pending())
 			if checkRecent {

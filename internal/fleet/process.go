@@ -102,7 +102,7 @@ func (p *Process) Wait(ctx context.Context) (int, error) {
 
 // Stop sends SIGTERM and waits as Wait does.
 func (p *Process) Stop(ctx context.Context) (int, error) {
-	if err := p.signal(syscall.SIGTERM); err != nil {
+	if err := p.Signal(syscall.SIGTERM); err != nil {
 		return 0, err
 	}
 	return p.Wait(ctx)
@@ -110,7 +110,7 @@ func (p *Process) Stop(ctx context.Context) (int, error) {
 
 // Kill sends SIGKILL and waits; a process that has ended already is fine. Frozen ones die as well.
 func (p *Process) Kill() error {
-	if err := p.signal(syscall.SIGKILL); err != nil && !errors.Is(err, os.ErrProcessDone) {
+	if err := p.Signal(syscall.SIGKILL); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return err
 	}
 	<-p.done
@@ -118,12 +118,13 @@ func (p *Process) Kill() error {
 }
 
 // Freeze stops the process where it is (SIGSTOP), until Thaw.
-func (p *Process) Freeze() error { return p.signal(syscall.SIGSTOP) }
+func (p *Process) Freeze() error { return p.Signal(syscall.SIGSTOP) }
 
 // Thaw lets a frozen process go on.
-func (p *Process) Thaw() error { return p.signal(syscall.SIGCONT) }
+func (p *Process) Thaw() error { return p.Signal(syscall.SIGCONT) }
 
-func (p *Process) signal(s syscall.Signal) error {
+// Signal sends any other signal.
+func (p *Process) Signal(s syscall.Signal) error {
 	if err := p.cmd.Process.Signal(s); err != nil {
 		return fmt.Errorf("send %s to %s: %w", s, p.Name, err)
 	}

@@ -10,11 +10,16 @@ import (
 // Its log has every refresh (--log-level debug); args come last and win. To know that it is at work, wait until it
 // says "worker started".
 func (f *Fleet) Worker(name string, args ...string) (*Process, error) {
+	return f.Launch(f.WorkerCommand(name, args...))
+}
+
+// WorkerCommand is what Worker starts, for callers that have something to add.
+func (f *Fleet) WorkerCommand(name string, args ...string) Command {
 	args = append([]string{
 		"--name", name, "--state-dir", filepath.Join(f.cfg.Dir, "state", name), "--log-level", "debug",
 		"--grant-keyset", f.Keysets.Grant, "--access-keyset", f.Keysets.Access,
 	}, args...)
-	return f.Launch(f.NATS.As(RoleWorker, Command{Name: name, Path: f.cfg.Binaries.Worker, Args: args}))
+	return f.NATS.As(RoleWorker, Command{Name: name, Path: f.cfg.Binaries.Worker, Args: args})
 }
 
 // Scheduler starts a scheduler. To know that it is at work, wait until it says "index is complete".

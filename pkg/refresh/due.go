@@ -61,11 +61,13 @@ func Lifetime(p provider.Refresh, named time.Duration) time.Duration {
 }
 
 // RetryAt is when the count-th failure in a row is followed by another try: exponential backoff with full jitter,
-// shortened so that several tries fit before the token ends.
+// shortened so that several tries fit before the token ends, but less and less with each failure: a provider that is down
+// has nothing from many.
 func RetryAt(key string, now, expiresAt time.Time, count int) time.Time {
 	wait := min(firstBackoff<<min(max(count-1, 0), 10), maxBackoff)
 	if left := expiresAt.Sub(now); left > 0 {
-		wait = min(wait, left/4)
+		patience := minBackoff << min(max(count-1, 0), 10)
+		wait = min(wait, max(left/4, min(patience, left/2)))
 	}
 	wait = max(wait, minBackoff)
 	return now.Add(minBackoff + spread(key, count, wait-minBackoff))

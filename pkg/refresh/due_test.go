@@ -82,8 +82,12 @@ func TestRetryAtBacksOffAndStillFitsTheToken(t *testing.T) {
 		if wait < time.Second || wait > 5*time.Minute {
 			t.Fatalf("failure %d is followed by a try after %s", count, wait)
 		}
-		if left > 4*time.Second && wait > left/4+time.Second {
-			t.Fatalf("with %s left the next try comes after %s", left, wait)
+		share := left / 2
+		if count < 3 {
+			share = left / 4
+		}
+		if left > 8*time.Second && wait > share+time.Second {
+			t.Fatalf("failure %d: with %s left the next try comes after %s", count, left, wait)
 		}
 	})
 }
