@@ -80,9 +80,7 @@ func (u *user) write(name, text string) {
 
 // export takes over the variables of an export line.
 func (u *user) export(line string) {
-	for _, pair := range strings.Fields(line)[1:] {
-		u.env = append(u.env, pair)
-	}
+	u.env = append(u.env, strings.Fields(line)[1:]...)
 }
 
 func (u *user) command(ctx context.Context, line string) *exec.Cmd {
@@ -110,7 +108,7 @@ func (u *user) serve(line, word string) {
 		u.t.Fatal(err)
 	}
 	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait(); w.Close() }()
+	go func() { ended <- cmd.Wait(); _ = w.Close() }()
 	var said strings.Builder
 	found := false
 	for lines := bufio.NewScanner(r); lines.Scan(); {

@@ -5,8 +5,11 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
+	"log"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 	_ "time/tzdata" // cron expressions name time zones; the image has no zone files
 
@@ -18,6 +21,10 @@ import (
 )
 
 func main() {
+	log.SetOutput(io.Discard) // net/http prints stray bytes of answers there
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(25) // the index holds no pointers: collecting it costs next to nothing
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	if err := command().ExecuteContext(ctx); err != nil {

@@ -375,7 +375,7 @@ func TestRecordsWithoutHeadersAreRepaired(t *testing.T) {
 			c := w.enrol(account)
 			msg := w.raw(c)
 			want := msg.Header["Freshet-Refresh-At"]
-			header := nats.Header(maps.Clone(msg.Header))
+			header := maps.Clone(msg.Header)
 			change(header)
 			w.plantRecord(c, header, string(msg.Data))
 			w.pass(5 * time.Second)

@@ -156,7 +156,7 @@ func (r reading) String() string {
 	return fmt.Sprintf("%d used, %d refused, %d times none to use, %d unanswered", r.Used, r.Refused, r.None, r.Failed)
 }
 
-// readings adds up what the readers' lives have said last. What one did in the second before it was killed is not in it.
+// readings adds up what the readers' lives have said last. What one did in the last tenth of a second is not in it.
 func (c *cast) readings() reading {
 	var sum reading
 	for _, a := range c.actors {

@@ -13,7 +13,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/freshetdev/freshet/internal/authserver"
-	"github.com/freshetdev/freshet/internal/fleet"
 	"github.com/freshetdev/freshet/pkg/refresh"
 )
 
@@ -21,14 +20,14 @@ import (
 type CrashConfig struct {
 	Seed  uint64 // 0: a new one
 	Cases int    // how many cases, drawn from all; 0: all
-	// Only keeps the cases whose name, CLASS/FAULT/STEP, contains the text.
+	// Only keeps the cases whose name, CLASS/FAULT/STEP, has this part, such as strict/killed; empty: all.
 	Only string
 	// Parallel is how many cases run at the same time, each with processes of its own; 0: 12.
 	Parallel int
 	// Mistake is what the workers are made to do wrong (FRESHET_MISTAKE); empty: nothing.
 	Mistake string
-	// Binaries were built with the tag freshet_faults; zero: they are built.
-	Binaries fleet.Binaries
+	// Programs were built with the tag freshet_faults; zero: they are built.
+	Programs Programs
 }
 
 // crashPoints gives the experiment its name.
@@ -40,7 +39,7 @@ func crashPoints() Experiment {
 			var cfg CrashConfig
 			fs, seed := newFlags("crash", out)
 			fs.IntVar(&cfg.Cases, "cases", 0, "how many cases, drawn from all; 0: all")
-			fs.StringVar(&cfg.Only, "only", "", "cases whose name CLASS/FAULT/STEP contains this")
+			fs.StringVar(&cfg.Only, "only", "", "cases whose name CLASS/FAULT/STEP has this part, such as strict/killed")
 			fs.IntVar(&cfg.Parallel, "parallel", 0, "cases at the same time; 0: 12")
 			fs.StringVar(&cfg.Mistake, "mistake", "", "what the workers do wrong: no_claim, late_journal, blind_retry or overwrite")
 			if err := fs.Parse(args); err != nil {
@@ -58,20 +57,16 @@ func crashPoints() Experiment {
 // which something else happened.
 func CrashPoints(ctx context.Context, cfg CrashConfig, out io.Writer) error {
 	cfg.Seed, cfg.Parallel = seeded(cfg.Seed), cmp.Or(cfg.Parallel, 12)
-	dir, err := os.MkdirTemp("", "freshet-crash-")
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(dir)
 	r := begin(ctx, out, "crash points", cfg.Seed)
-	if cfg.Binaries == (fleet.Binaries{}) {
-		if cfg.Binaries, err = buildPrograms(ctx, dir); err != nil {
+	if cfg.Programs == (Programs{}) {
+		dir, err := os.MkdirTemp("", "freshet-crash-")
+		if err != nil {
 			return err
 		}
-	}
-	natsFile, err := natsConfig(ctx)
-	if err != nil {
-		return err
+		defer os.RemoveAll(dir)
+		if cfg.Programs, err = BuildPrograms(ctx, dir, "-tags", faultsTag); err != nil {
+			return err
+		}
 	}
 	cases := cfg.cases()
 	results := make([]crashResult, len(cases))
@@ -79,7 +74,7 @@ func CrashPoints(ctx context.Context, cfg CrashConfig, out io.Writer) error {
 	g.SetLimit(cfg.Parallel)
 	for i, c := range cases {
 		g.Go(func() error {
-			results[i] = crash(ctx, crashRun{crashCase: c, cfg: &cfg, natsFile: natsFile})
+			results[i] = crash(ctx, crashRun{crashCase: c, cfg: &cfg})
 			return nil
 		})
 	}
@@ -132,7 +127,7 @@ func crashCases() []crashCase {
 func (cfg *CrashConfig) cases() []crashCase {
 	var chosen []crashCase
 	for _, c := range crashCases() {
-		if strings.Contains(c.String(), cfg.Only) {
+		if cfg.Only == "" || strings.Contains("/"+c.String()+"/", "/"+cfg.Only+"/") {
 			chosen = append(chosen, c)
 		}
 	}

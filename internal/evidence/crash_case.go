@@ -61,8 +61,7 @@ type crashResult struct {
 // crashRun is a case at work.
 type crashRun struct {
 	crashCase
-	cfg      *CrashConfig
-	natsFile string
+	cfg *CrashConfig
 
 	fleet                  *fleet.Fleet
 	ownFile                string // the server's configuration
@@ -100,7 +99,7 @@ func (r *crashRun) prepare(ctx context.Context, dir string) (err error) {
 		return err
 	}
 	r.fleet, err = fleet.Start(ctx, fleet.Config{
-		Dir: dir, Binaries: r.cfg.Binaries, NATSConfig: r.ownFile,
+		Dir: dir, Binaries: r.cfg.Programs.Binaries, NATSConfig: r.ownFile,
 		Auth: authserver.Config{
 			Rotation: r.class, Grace: crashGrace, AccessLifetime: crashLifeAfter,
 			Lifetime: func(_ string, n int) time.Duration {
@@ -128,7 +127,7 @@ func (r *crashRun) play(ctx context.Context, res *crashResult) error {
 	}
 	if want.doubted {
 		if err := r.awaitDoubt(ctx); err != nil {
-			return err
+			return fmt.Errorf("wait for the doubt: %w", err)
 		}
 		if res.flagged = time.Since(r.struck); res.flagged > flagWithin {
 			return fmt.Errorf("the doubt was told after %v", res.flagged)
@@ -253,7 +252,7 @@ func (r *crashRun) reload(ctx context.Context, refuse bool, n int) error {
 
 // writeNATSFile writes the server's configuration, on request without the worker's right to write records.
 func (r *crashRun) writeNATSFile(refuse bool) error {
-	data, err := os.ReadFile(r.natsFile)
+	data, err := os.ReadFile(r.cfg.Programs.NATSConfig)
 	if err != nil {
 		return err
 	}
@@ -262,7 +261,7 @@ func (r *crashRun) writeNATSFile(refuse bool) error {
 		const right = `"$KV.tokens.>"`
 		before, after, ok := strings.Cut(text, "user: worker\n")
 		if !ok || !strings.Contains(after, right) {
-			return fmt.Errorf("%s names no worker that may write records", r.natsFile)
+			return fmt.Errorf("%s names no worker that may write records", r.cfg.Programs.NATSConfig)
 		}
 		text = before + "user: worker\n" + strings.Replace(after, right, "", 1)
 	}
@@ -288,27 +287,57 @@ func (r *crashRun) record(ctx context.Context) (s refresh.Stored, ok bool) {
 	return s, err == nil
 }
 
-func (r *crashRun) awaitDoubt(ctx context.Context) error {
+// await waits until the record and what was heard are as they should be. It gives up as soon as that cannot come any more:
+// never says why.
+func (r *crashRun) await(ctx context.Context, ok func(refresh.Record, fleet.Heard) bool, never func(refresh.Record) error) error {
+	var broken error
 	err := r.fleet.AwaitHeard(ctx, func(h fleet.Heard) bool {
-		s, ok := r.record(ctx)
-		return ok && s.Record.State == refresh.StateUncertain && h.Events[events.TokenRefreshFailed] > 0
+		if l := r.fleet.Auth.Ledger(); l.Replayed+l.Concurrent > 0 {
+			broken = fmt.Errorf("%d refresh tokens replayed, %d presented twice at once", l.Replayed, l.Concurrent)
+			return true
+		}
+		s, read := r.record(ctx)
+		if !read || ok(s.Record, h) {
+			return read
+		}
+		broken = never(s.Record)
+		return broken != nil
 	})
-	if err != nil {
-		return fmt.Errorf("the record does not become uncertain: %w", err)
+	return errors.Join(broken, err)
+}
+
+// awaitDoubt waits until the record is uncertain and an event has said so.
+func (r *crashRun) awaitDoubt(ctx context.Context) error {
+	ok := func(rec refresh.Record, h fleet.Heard) bool {
+		return rec.State == refresh.StateUncertain && h.Events[events.TokenRefreshFailed] > 0
 	}
-	return nil
+	return r.await(ctx, ok, func(rec refresh.Record) error {
+		if rec.Version > 1 || rec.State == refresh.StateReauthRequired {
+			return fmt.Errorf("the record is %s at version %d, and was to be uncertain first", rec.State, rec.Version)
+		}
+		return nil
+	})
+}
+
+// awaitOutcome waits until the attempt's outcome, or that of the next, is in the record and was told.
+func (r *crashRun) awaitOutcome(ctx context.Context, want fate) error {
+	ok := func(rec refresh.Record, h fleet.Heard) bool {
+		return rec.State == refresh.StateActive && rec.Claim == nil && h.Versions["user-0"] >= 2
+	}
+	return r.await(ctx, ok, func(rec refresh.Record) error {
+		if rec.State == refresh.StateUncertain && !want.doubted {
+			return errors.New("the record is uncertain, and nothing was to be in doubt")
+		}
+		return nil
+	})
 }
 
 // conclude waits for the end that is expected, and refreshes once more what is not lost. It returns how many
 // refreshes there were beyond the first.
 func (r *crashRun) conclude(ctx context.Context, want fate) (goneOn int, err error) {
 	if want.settled {
-		err = r.fleet.AwaitHeard(ctx, func(h fleet.Heard) bool {
-			s, ok := r.record(ctx)
-			return ok && s.Record.State == refresh.StateActive && s.Record.Claim == nil && h.Versions["user-0"] >= 2
-		})
-		if err != nil {
-			return 0, fmt.Errorf("the outcome is not in the record: %w", err)
+		if err := r.awaitOutcome(ctx, want); err != nil {
+			return 0, fmt.Errorf("wait for the outcome: %w", err)
 		}
 	}
 	if want.lost {

@@ -7,12 +7,9 @@ import (
 	"io"
 	"math/rand/v2"
 	"os/exec"
-	"path/filepath"
 	"runtime"
 	"strings"
 	"time"
-
-	"github.com/freshetdev/freshet/internal/fleet"
 )
 
 // Experiment is one piece of evidence.
@@ -28,6 +25,7 @@ type Experiment struct {
 func Experiments() []Experiment {
 	return []Experiment{
 		crashPoints(),
+		kill(),
 	}
 }
 
@@ -81,20 +79,6 @@ func (r *report) end(err error) error {
 // faultsTag builds workers that can be held at a step and made to err; see pkg/refresh. Without the variables that ask for
 // it they do neither.
 const faultsTag = "freshet_faults"
-
-// buildPrograms builds what a fleet is made of into dir.
-func buildPrograms(ctx context.Context, dir string) (fleet.Binaries, error) {
-	return fleet.Build(ctx, dir, "-tags", faultsTag)
-}
-
-// natsConfig is the path of the configuration of nats-server that people are given, permissions and fsync included.
-func natsConfig(ctx context.Context) (string, error) {
-	out, err := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}").Output()
-	if err != nil {
-		return "", fmt.Errorf("find the module's directory: %w", err)
-	}
-	return filepath.Join(strings.TrimSpace(string(out)), "deploy", "nats", "nats-server.conf"), nil
-}
 
 // natsVersion is the version of the nats-server that fleets are built with.
 func natsVersion(ctx context.Context) string {

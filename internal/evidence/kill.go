@@ -76,7 +76,7 @@ type killPart struct {
 	demands bool
 	latency time.Duration // of the provider
 	timeout time.Duration // of a token request
-	run     func(context.Context, *killing) error
+	run     func(*killing, context.Context) error
 }
 
 // strictLatency is how long a provider takes in most parts: long enough to be hit, as usual as any.
@@ -214,7 +214,7 @@ func (k *killing) perform(ctx context.Context) error {
 			k.demand(demands, demandRate)
 		}
 	}()
-	err := k.part.run(ctx, k)
+	err := k.part.run(k, ctx)
 	stop()
 	<-done
 	if err == nil {

@@ -5,9 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"slices"
 	"time"
 
+	"github.com/freshetdev/freshet/internal/authserver"
 	"github.com/freshetdev/freshet/pkg/provider"
 	"github.com/freshetdev/freshet/pkg/refresh"
 )
@@ -107,20 +107,22 @@ func (k *killing) recover(ctx context.Context) error {
 	return nil
 }
 
-// behind counts the accounts whose record lacks a token that the provider has issued, and of which nothing was said.
+// behind counts the accounts of which something is open, such as a token that the provider has issued and the record lacks,
+// and of which nothing was said.
 func (k *killing) behind(ctx context.Context) (n int, err error) {
-	versions := make(map[string]uint64)
-	if err := k.records(ctx, func(r *refresh.Record) { versions[r.Account] = r.Version }); err != nil {
-		return 0, err
-	}
 	_, flagged := k.heard.said()
-	for account, version := range versions {
+	open := make(map[string]bool)
+	err = k.records(ctx, func(r *refresh.Record) { // one may come twice, the newer last
 		// Where refresh tokens may be used twice, the provider has issued more than was needed.
-		if !flagged[account] && (k.issued(account) > version && k.part.loses || k.part.name == "reply" && k.issued(account) > version) {
+		missing := k.part.rotation == authserver.RotationStrict && k.issued(r.Account) > r.Version
+		open[r.Account] = !flagged[r.Account] && (missing || r.Claim != nil || r.Doubt != nil)
+	})
+	for _, is := range open {
+		if is {
 			n++
 		}
 	}
-	return n, nil
+	return n, err
 }
 
 // judge says which guarantee did not hold.
@@ -238,5 +240,3 @@ func (k *killing) until(ctx context.Context, done func() bool) error {
 	}
 	return nil
 }
-
-var _ = slices.Contains[[]string]

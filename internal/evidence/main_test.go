@@ -9,11 +9,11 @@ import (
 
 	"go.uber.org/goleak"
 
-	"github.com/freshetdev/freshet/internal/fleet"
+	"github.com/freshetdev/freshet/internal/evidence"
 )
 
-// programs builds what fleets are made of, with the tag freshet_faults, for the first test that asks.
-var programs func() (fleet.Binaries, error)
+// programs builds what stages are made of, with the tag freshet_faults, for the first test that asks.
+var programs func() (evidence.Programs, error)
 
 func TestMain(m *testing.M) { os.Exit(run(m)) }
 
@@ -24,8 +24,8 @@ func run(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(dir)
-	programs = sync.OnceValues(func() (fleet.Binaries, error) {
-		return fleet.Build(context.Background(), dir, "-tags", "freshet_faults")
+	programs = sync.OnceValues(func() (evidence.Programs, error) {
+		return evidence.BuildPrograms(context.Background(), dir, "-tags", "freshet_faults")
 	})
 	code := m.Run()
 	if err := goleak.Find(); err != nil && code == 0 {
@@ -36,7 +36,7 @@ func run(m *testing.M) int {
 }
 
 // built returns the programs.
-func built(t *testing.T) fleet.Binaries {
+func built(t *testing.T) evidence.Programs {
 	t.Helper()
 	b, err := programs()
 	must(t, err)

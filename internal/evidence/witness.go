@@ -23,7 +23,7 @@ type witness struct {
 	versions map[string]uint64        // the newest one, by account
 	ends     map[string]time.Time     // of the newest access token, by account
 	margins  []time.Duration          // of each renewal: from its being told to the end of the access token before
-	flags    map[string]warning          // the first one, by attempt
+	flags    map[string]warning       // the first one, by attempt
 	flagged  map[string]bool          // accounts with one
 	types    map[events.Type]int      // all events
 	reasons  map[events.Reason]uint64 // of new versions

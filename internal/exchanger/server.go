@@ -148,7 +148,7 @@ func (s *Server) Run(ctx context.Context) (err error) {
 		_ = srv.Close() // a client that does not read; its outcome is in the journal
 	}
 	if err == nil {
-		<-ended
+		<-ended // it was told to
 	}
 	return err
 }

@@ -20,6 +20,10 @@ type Config struct {
 	Binaries Binaries
 	// NATSConfig is the server's configuration file; see NATSConfig.ConfigFile.
 	NATSConfig string
+	// Nodes is how many nats-servers there are; 0: one. More make a cluster, in which each asset is on three of them.
+	Nodes int
+	// Setup are further arguments of freshet setup.
+	Setup []string
 	// Auth shapes the authorization server. Its rotation class is what the provider is declared to have. The clients
 	// stay the default.
 	Auth authserver.Config

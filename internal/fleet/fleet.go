@@ -21,7 +21,8 @@ import (
 // Fleet is a NATS server, an authorization server, and the processes between them. The exported fields are set by
 // Start and not changed afterwards.
 type Fleet struct {
-	NATS       *NATS
+	NATS       *NATS    // any node of a cluster
+	Cluster    *Cluster // nil: NATS is alone
 	Auth       *authserver.Server
 	AuthURL    string
 	Broker     *broker.Broker // as operator
@@ -91,7 +92,16 @@ func (f *Fleet) startAuth(context.Context) error {
 }
 
 func (f *Fleet) startNATS(ctx context.Context) (err error) {
-	f.NATS, err = StartNATS(ctx, NATSConfig{Binary: f.cfg.Binaries.NATSServer, Dir: f.cfg.Dir, ConfigFile: f.cfg.NATSConfig})
+	cfg := NATSConfig{Binary: f.cfg.Binaries.NATSServer, Dir: f.cfg.Dir, ConfigFile: f.cfg.NATSConfig}
+	if f.cfg.Nodes > 1 {
+		if f.Cluster, err = StartCluster(ctx, cfg, f.cfg.Nodes); err != nil {
+			return err
+		}
+		f.NATS = f.Cluster.Nodes[0]
+		f.onClose(f.Cluster.Close)
+		return nil
+	}
+	f.NATS, err = StartNATS(ctx, cfg)
 	if err == nil {
 		f.onClose(func() error { return f.NATS.Kill() })
 	}
@@ -102,7 +112,7 @@ func (f *Fleet) makeKeysets(ctx context.Context) error {
 	dir := filepath.Join(f.cfg.Dir, "keys")
 	// It speaks to nobody, and takes no flags about NATS.
 	c := Command{Name: "freshet keys generate", Path: f.cfg.Binaries.Freshet, Args: []string{"keys", "generate", "--dir", dir}}
-	if _, err := succeed(c.Run(ctx)); err != nil {
+	if err := succeed(c.Run(ctx)); err != nil {
 		return err
 	}
 	f.Keysets = app.KeysetsIn(dir)
@@ -112,8 +122,7 @@ func (f *Fleet) makeKeysets(ctx context.Context) error {
 }
 
 func (f *Fleet) setUp(ctx context.Context) error {
-	_, err := succeed(f.Freshet(ctx, "setup"))
-	return err
+	return succeed(f.Freshet(ctx, "setup"))
 }
 
 func (f *Fleet) apply(ctx context.Context) error {
@@ -121,16 +130,15 @@ func (f *Fleet) apply(ctx context.Context) error {
 	if err := writeProviders(path, f.Definition); err != nil {
 		return err
 	}
-	_, err := succeed(f.Freshet(ctx, "apply", "-f", path, "--grant-keyset", f.Keysets.Grant))
-	return err
+	return succeed(f.Freshet(ctx, "apply", "-f", path, "--grant-keyset", f.Keysets.Grant))
 }
 
 // succeed makes an exit code other than 0 an error.
-func succeed(out Output, err error) (Output, error) {
+func succeed(out Output, err error) error {
 	if err == nil && out.Code != 0 {
 		err = fmt.Errorf("exit code %d: %s%s", out.Code, out.Stdout, out.Stderr)
 	}
-	return out, err
+	return err
 }
 
 func (f *Fleet) connect(context.Context) (err error) {

@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -49,6 +50,8 @@ type NATS struct {
 	cfg       NATSConfig
 	port      int
 	passwords map[string]string // by role; nil: no users
+	args      []string          // of a cluster's node
+	addresses string            // of all nodes, for clients; empty: this one is alone
 }
 
 // StartNATS starts a server on a free port and returns when it takes connections.
@@ -57,14 +60,20 @@ func StartNATS(ctx context.Context, cfg NATSConfig) (*NATS, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := &NATS{cfg: cfg, port: port}
-	if cfg.ConfigFile != "" {
-		n.passwords = make(map[string]string)
-		for _, role := range roles() {
-			n.passwords[role] = "p" + rand.Text() // the file's parser would take a digit for a number
-		}
-	}
+	n := &NATS{cfg: cfg, port: port, passwords: cfg.passwords()}
 	return n, n.Start(ctx)
+}
+
+// passwords draws one for each role, if there are users.
+func (c NATSConfig) passwords() map[string]string {
+	if c.ConfigFile == "" {
+		return nil
+	}
+	p := make(map[string]string)
+	for _, role := range roles() {
+		p[role] = "p" + rand.Text() // the file's parser would take a digit for a number
+	}
+	return p
 }
 
 // freePort finds a port below those that the kernel gives to outgoing connections: a client that calls a server that
@@ -87,6 +96,7 @@ func (n *NATS) Start(ctx context.Context) error {
 	c := Command{Name: "nats-server", Path: n.cfg.Binary, Args: []string{
 		"-a", "127.0.0.1", "-p", strconv.Itoa(n.port), "-js", "-sd", filepath.Join(n.cfg.Dir, "store"),
 	}}
+	c.Args = append(c.Args, n.args...)
 	if n.cfg.ConfigFile != "" {
 		c.Args = append(c.Args, "-c", n.cfg.ConfigFile)
 	}
@@ -111,7 +121,7 @@ func (n *NATS) ready(ctx context.Context) error {
 	tick := time.NewTicker(readyPoll)
 	defer tick.Stop()
 	for {
-		nc, err := n.Connect(RoleOperator)
+		nc, err := n.connect(n.URL(), RoleOperator)
 		if err == nil {
 			nc.Close()
 			return nil
@@ -138,12 +148,19 @@ func (n *NATS) Kill() error { return n.Process.Kill() }
 // URL returns the address, without user and password.
 func (n *NATS) URL() string { return "nats://127.0.0.1:" + strconv.Itoa(n.port) }
 
+// URLs returns the addresses that clients are given: those of all nodes, with commas between, when it is one of a cluster.
+func (n *NATS) URLs() string { return cmp.Or(n.addresses, n.URL()) }
+
 // Connect connects as a role.
 func (n *NATS) Connect(role string, opts ...nats.Option) (*nats.Conn, error) {
+	return n.connect(n.URLs(), role, opts...)
+}
+
+func (n *NATS) connect(url, role string, opts ...nats.Option) (*nats.Conn, error) {
 	if password, ok := n.passwords[role]; ok {
 		opts = append(opts, nats.UserInfo(role, password), nats.CustomInboxPrefix(inboxPrefix(role)))
 	}
-	return nats.Connect(n.URL(), opts...)
+	return nats.Connect(url, opts...)
 }
 
 // inboxPrefix is where a role hears its replies under a configuration with permissions.
@@ -151,7 +168,7 @@ func inboxPrefix(role string) string { return "_INBOX_" + role }
 
 // As makes a command of ours connect as a role. Passwords go into the environment, where other users do not see them.
 func (n *NATS) As(role string, c Command) Command {
-	c.Env = append(slices.Clone(c.Env), "NATS_URL="+n.URL())
+	c.Env = append(slices.Clone(c.Env), "NATS_URL="+n.URLs())
 	if password, ok := n.passwords[role]; ok {
 		c.Env = append(c.Env, "NATS_USER="+role, "NATS_PASSWORD="+password)
 		c.Args = append(slices.Clone(c.Args), "--inbox-prefix", inboxPrefix(role))

@@ -87,6 +87,9 @@ func (c Command) Launch() (*Process, error) {
 	return p, nil
 }
 
+// ID is its process id.
+func (p *Process) ID() int { return p.cmd.Process.Pid }
+
 // Done is closed when the process has ended.
 func (p *Process) Done() <-chan struct{} { return p.done }
 

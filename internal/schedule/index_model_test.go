@@ -222,10 +222,9 @@ func drawEntry(t *rapid.T, now int64) schedule.Entry {
 
 // machine drives an index and its model side by side.
 type machine struct {
-	x     *schedule.Index
-	m     model
-	refs  map[string]schedule.Ref // as Due gave them
-	epoch bool                    // between Begin and Sweep
+	x    *schedule.Index
+	m    model
+	refs map[string]schedule.Ref // as Due gave them
 }
 
 func (s *machine) key(t *rapid.T) string {

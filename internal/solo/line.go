@@ -57,6 +57,7 @@ func details(e events.Event, r *refresh.Result) []string {
 		}
 	case events.TokenExpiring:
 		parts = append(parts, ends(e))
+	default: // its name says it
 	}
 	return without(parts, "")
 }

@@ -44,9 +44,11 @@ func TestNoFailureShowsTokenMaterial(t *testing.T) {
 		"cut off":               write(200, "application/json", `{"access_token":"`+canaryAccess+`","refresh_token":"`+canaryRefresh),
 		"damaged":               write(200, "application/json", `{"access_token":"`+canaryAccess+`" "refresh_token":"`+canaryRefresh+`"}`),
 		"no access token":       write(200, "application/json", `{"refresh_token":"`+canaryRefresh+`","token":"`+canaryAccess+`"}`),
-		"redirect":              func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/?t="+canaryRefresh, 302) },
-		"not HTTP":              hijack(func(c net.Conn) { _, _ = io.WriteString(c, all+"\r\n\r\n") }),
-		"header that is none":   hijack(func(c net.Conn) { _, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\n"+all+"\r\n\r\n") }),
+		"redirect": func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "/?t="+canaryRefresh, http.StatusFound)
+		},
+		"not HTTP":            hijack(func(c net.Conn) { _, _ = io.WriteString(c, all+"\r\n\r\n") }),
+		"header that is none": hijack(func(c net.Conn) { _, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\n"+all+"\r\n\r\n") }),
 		"length that is none": hijack(func(c net.Conn) {
 			_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: "+canaryAccess+"\r\n\r\n")
 		}),

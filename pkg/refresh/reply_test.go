@@ -28,9 +28,7 @@ func plainReply(r refresh.Reply) replyWant {
 }
 
 func (w replyWant) equal(o replyWant) bool {
-	same := slices.Equal(w.scopes, o.scopes)
-	w.scopes, o.scopes = nil, nil
-	return same && w.access == o.access && w.refresh == o.refresh && w.id == o.id && w.tokenType == o.tokenType &&
+	return slices.Equal(w.scopes, o.scopes) && w.access == o.access && w.refresh == o.refresh && w.id == o.id && w.tokenType == o.tokenType &&
 		w.life == o.life && w.grantLife == o.grantLife && w.meta == o.meta
 }
 

@@ -57,7 +57,7 @@ func LoadKeyset(data []byte) (*Keyset, error) {
 	if err != nil {
 		return nil, fmt.Errorf("load keyset: %w", err)
 	}
-	handle, err := insecurecleartextkeyset.Read(&keyset.MemReaderWriter{Keyset: pb})
+	handle, err := insecurecleartextkeyset.Read(keyset.NewJSONReader(bytes.NewReader(data)))
 	if err != nil {
 		return nil, fmt.Errorf("load keyset: %w", unusable(pb))
 	}

@@ -259,6 +259,7 @@ func TestKeysetPrintsIDsOnly(t *testing.T) {
 	if want := fmt.Sprintf("keyset [%d], primary %d", k.PrimaryID(), k.PrimaryID()); k.String() != want {
 		t.Errorf("prints %q, want %q", k, want)
 	}
+	//nolint:staticcheck // that nothing comes out is the point
 	if out, err := json.Marshal(k); err != nil || string(out) != "{}" {
 		t.Errorf("json: %s, %v", out, err)
 	}

@@ -80,6 +80,7 @@ func (l *listener) subscribe(ctx context.Context, before error) error {
 		return fmt.Errorf("%w: no answer from the server: %w", ErrUnavailable, err)
 	}
 	// A denial arrives before the answer to the flush; the handler may hear of it later.
+	//nolint:errorlint // is it a new one, or the one from before?
 	if denied := l.client.nc.LastError(); denied != before && l.owns(deniedSubject(denied)) {
 		return l.deniedError(deniedSubject(denied))
 	}

@@ -1,5 +1,5 @@
 // The reader is a program as its users write them: it takes access tokens from pkg/tokens and presents them to a protected
-// resource. The experiments start and kill it. Every second it prints what it has done so far, as a line of JSON.
+// resource. The experiments start and kill it. Ten times a second it prints what it has done so far, as a line of JSON.
 package main
 
 import (
@@ -149,9 +149,9 @@ func (u *user) once(ctx context.Context, src oauth2.TokenSource) {
 	}
 }
 
-// tell prints the counts every second, and at the end.
+// tell prints the counts ten times a second, and at the end.
 func (u *user) tell(ctx context.Context) {
-	for tick := time.Tick(time.Second); ; {
+	for tick := time.Tick(time.Second / 10); ; {
 		select {
 		case <-tick:
 		case <-ctx.Done():

@@ -19,7 +19,7 @@ import (
 // subject is a store under test, and what others may do to it.
 type subject struct {
 	refresh.Store
-	erase func(events.Credential)              // deletes a key, leaving a marker
+	erase func(events.Credential)             // deletes a key, leaving a marker
 	raw   func(c events.Credential, _ []byte) // writes by hand, without headers
 }
 
