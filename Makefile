@@ -1,4 +1,4 @@
-.PHONY: help test race lint bench dev ci build
+.PHONY: help test race lint evidence bench dev ci build
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -15,6 +15,9 @@ race: ## all tests under the race detector
 lint: ## vet and the linters, with the reasons in .golangci.yml
 	go vet ./...
 	go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI) run
+
+evidence: ## the reliability experiments with real processes, each in its short form (about 15 minutes)
+	go test -tags evidence -timeout 30m ./internal/evidence/... ./internal/fleet
 
 bench: ## every benchmark once, so that they keep working
 	go test -run '^$$' -bench . -benchtime 1x ./...

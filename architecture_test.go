@@ -43,6 +43,7 @@ var rooms = []struct {
 	path    string
 	outside []string
 }{
+	{"internal/sleep", nil},
 	{"pkg/events", []string{natsGo}},
 	{"pkg/seal", []string{tink}},
 	{"pkg/provider", []string{oauth2, cron}},
@@ -56,15 +57,17 @@ var rooms = []struct {
 	{"internal/enroll", []string{oauth2}},
 	{"internal/authserver", nil},
 	{"internal/embedded", []string{natsSrv, natsGo, flock}},
-	{"internal/flags", []string{natsGo, zerolog, isatty, pflag, natsCtx}},
+	{"internal/flags", []string{natsGo, zerolog, isatty, pflag, cobra, natsCtx}},
 	{"internal/app", []string{zerolog, natsGo, xsync}},
 	{"internal/solo", []string{zerolog, xsync}},
 	{"internal/fleet", []string{natsGo, xsync}},
-	{"internal/evidence", []string{natsGo, xsync}},
+	{"internal/evidence", []string{natsGo, xsync, zerolog}},
+	{"internal/evidence/reader", []string{natsGo, oauth2}},
 	{"internal/evidence/run", nil},
 	{"cmd/scheduler", []string{cobra}},
 	{"cmd/worker", []string{cobra}},
 	{"cmd/freshet", []string{cobra, pflag, natsGo, isatty}},
+	{"internal/natstest", []string{natsSrv, natsGo}}, // the last: only tests import it
 }
 
 type goPackage struct {
@@ -162,6 +165,7 @@ func TestSmallBinariesStaySmall(t *testing.T) {
 		module + "internal/solo":       "everything in one process is for freshet dev and run",
 		module + "internal/enroll":     "enrolment is for people",
 		module + "internal/fleet":      "the processes under test are not part of the product",
+		module + "internal/natstest":   "test servers are for tests",
 		"net/http/httptest":            "test servers are for tests",
 	}
 	for _, p := range list(t, "./cmd/scheduler", "./cmd/worker", "./pkg/events", "./pkg/seal", "./pkg/provider", "./pkg/refresh", "./pkg/tokens") {
@@ -312,7 +316,7 @@ func TestTestsWaitForEvents(t *testing.T) {
 		if strings.Contains(string(data), "time.Sleep(") {
 			sleeps[dir] = path
 		}
-		virtual[dir] = virtual[dir] || strings.Contains(string(data), `"testing/synctest"`)
+		virtual[dir] = virtual[dir] || strings.Contains(string(data), `"testing/synctest"`) || strings.Contains(string(data), "natstest.Bubble(")
 	})
 	for dir, path := range sleeps {
 		if !virtual[dir] {

@@ -22,6 +22,7 @@ import (
 	"github.com/freshetdev/freshet/internal/app"
 	"github.com/freshetdev/freshet/internal/authserver"
 	"github.com/freshetdev/freshet/internal/broker"
+	"github.com/freshetdev/freshet/internal/natstest"
 	"github.com/freshetdev/freshet/pkg/events"
 	"github.com/freshetdev/freshet/pkg/provider"
 	"github.com/freshetdev/freshet/pkg/refresh"
@@ -102,18 +103,8 @@ func (w *world) connect(role string, extra ...nats.Option) *nats.Conn {
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { w.denials.add(role, err) }))
 	nc, err := nats.Connect(w.server.ClientURL(), append(opts, extra...)...)
 	w.must(err)
-	w.t.Cleanup(func() { closeConn(nc) })
+	w.t.Cleanup(func() { natstest.Close(nc) })
 	return nc
-}
-
-// closeConn closes and waits, so that no goroutine of the library outlives a test.
-func closeConn(nc *nats.Conn) {
-	if nc.IsClosed() {
-		return
-	}
-	closed := nc.StatusChanged(nats.CLOSED)
-	nc.Close()
-	<-closed
 }
 
 // broker speaks JetStream under a role's user.
@@ -214,7 +205,7 @@ func TestWrongAndMissingPasswordsAreRefused(t *testing.T) {
 			t.Errorf("%s: got %v, want %v", name, err, nats.ErrAuthorization)
 		}
 		if nc != nil {
-			closeConn(nc)
+			natstest.Close(nc)
 		}
 	}
 }

@@ -54,7 +54,7 @@ func refusedTo() map[string][]string {
 		"operator":   append(takeJobs, event, "token.reauth_required.acme.alice"),
 		"scheduler":  slices.Concat(takeJobs, makeLanes, readTokens[:2], []string{record}),
 		"worker":     slices.Concat(makeLanes, dropJobs, readTokens[1:3], []string{job}),
-		"enroller":   slices.Concat(takeJobs, dropJobs, makeLanes, readTokens[1:], []string{entry, job, "$JS.API.CONSUMER.PAUSE.REFRESH_JOBS.acme"}),
+		"enroller":   slices.Concat(takeJobs, dropJobs, makeLanes, readTokens[1:3], []string{entry, job, "$JS.API.CONSUMER.PAUSE.REFRESH_JOBS.acme"}),
 		"reader":     outside,
 		"subscriber": append(outside, "$JS.API.DIRECT.GET.KV_tokens."+record),
 	}

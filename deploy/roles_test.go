@@ -160,7 +160,7 @@ func (w *world) login(account string) events.Credential {
 	d, err := app.OpenProvider(w.t.Context(), b, w.grant, "acme")
 	w.must(err)
 	_, err = enroll.Login(w.t.Context(), enroll.LoginConfig{
-		Definition: d, Credential: c, OpenBrowser: enroll.PlayBrowser(w.client), Client: w.client,
+		Definition: d, Credential: c, OpenBrowser: enroll.PlayBrowser(w.client),
 		Save: func(ctx context.Context, g enroll.NewGrant) error {
 			_, err := writer.Enroll(ctx, d, c, g)
 			return err

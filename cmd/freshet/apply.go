@@ -38,6 +38,9 @@ created or updated. Running workers and schedulers take the new definition up at
 			return err
 		}
 		defer closeConn()
+		if !dryRun {
+			c.measureClock(cmd.Context(), b)
+		}
 		p := c.printer("PROVIDER", "ACTION", "LANE", "NOTES")
 		for _, d := range defs {
 			a, err := app.Apply(cmd.Context(), b, k, d, dryRun)

@@ -21,7 +21,8 @@ func (c *cli) devCommand() *cobra.Command {
 		Use: "dev", Short: "See it work: everything in one process, nothing configured", Args: usageArgs(cobra.NoArgs),
 		Long: `Run NATS, a strict local authorization server, a scheduler and two workers in one process, enrol demo accounts
 through the real authorization code exchange, and print a line for each event. In the end the authorization server's
-own ledger is compared with what is stored and what was told; the exit code is 1 when they do not agree.
+own ledger is compared with what is stored and what was told; the exit code is 1 when they do not agree, or when a
+token that lives 10 seconds or more was not renewed in time.
 
 Everything is on loopback, in a temporary directory, and gone afterwards.`,
 		Example: `  freshet dev
@@ -43,6 +44,7 @@ Everything is on loopback, in a temporary directory, and gone afterwards.`,
 	fs.DurationVar(&cfg.Lifetime, "lifetime", 30*time.Second, "how long an access token lives")
 	fs.StringVar(&rotation, "rotation", string(authserver.RotationStrict), "rotation class of the authorization server: none, overlap, grace, until_used or strict")
 	fs.IntVar(&cfg.Port, "nats-port", 0, "NATS `port` on loopback; 0: a free one")
+	fs.IntVar(&cfg.AuthPort, "auth-port", 0, "`port` of the authorization server on loopback; 0: a free one")
 	fs.Uint64Var(&cfg.Seed, "seed", 0, "seed of the authorization server; 0: random")
 	fs.DurationVar(&cfg.For, "for", 0, "end after this, with a summary; 0: until Ctrl-C")
 	fs.StringVar(&common.LogLevel, "log-level", "warn", "least level logged: debug, info, warn or error")

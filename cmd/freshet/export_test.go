@@ -2,6 +2,7 @@ package main
 
 import (
 	"io"
+	"time"
 
 	"github.com/spf13/cobra"
 )
@@ -12,4 +13,9 @@ func Main() { main() }
 // Root returns the whole tree of commands.
 func Root() *cobra.Command {
 	return (&cli{out: io.Discard, err: io.Discard}).root()
+}
+
+// ImportProgress returns what says how far an import is.
+func ImportProgress(out io.Writer) func(done, bad int, now time.Time) {
+	return (&importOutput{out: out}).progress
 }

@@ -1,16 +1,18 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"sync"
+	"time"
 
-	"github.com/mattn/go-isatty"
 	"github.com/spf13/cobra"
 
 	"github.com/freshetdev/freshet/internal/app"
 	"github.com/freshetdev/freshet/internal/enroll"
+	"github.com/freshetdev/freshet/internal/flags"
 	"github.com/freshetdev/freshet/pkg/provider"
 )
 
@@ -22,7 +24,9 @@ func (c *cli) importCommand() *cobra.Command {
   {"provider":"acme","account":"alice","refresh_token":"...","access_token":"...","expires_at":"2026-01-02T15:04:05Z","scopes":["a"]}
 
 A bad line is reported with its number and the rest goes on; the exit code is then 1.`
+	var progress bool
 	c.keys.Register(cmd.Flags())
+	cmd.Flags().BoolVar(&progress, "progress", flags.IsTerminal(c.err), "say now and then how far it is; by default where somebody watches")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		in := c.in
 		if len(args) == 1 && args[0] != "-" {
@@ -43,11 +47,20 @@ A bad line is reported with its number and the rest goes on; the exit code is th
 			return err
 		}
 		known, err := app.OpenProviders(cmd.Context(), b, w.Keys.Grant)
-		if err != nil {
+		switch {
+		case errors.Is(err, app.ErrUnusable):
+			fmt.Fprintf(c.err, "freshet: no line of these is imported: %v\n", err)
+		case err != nil:
 			return err
 		}
+		c.measureClock(cmd.Context(), b)
+		out := &importOutput{out: c.err}
 		look := func(name string) (*provider.Definition, bool) { d, ok := known[name]; return d, ok }
-		r, err := enroll.Import(cmd.Context(), c.importConfig(in, w, look))
+		cfg := enroll.ImportConfig{Reader: in, Writer: w, Provider: look, Reject: out.reject}
+		if progress {
+			cfg.Progress = func(done, bad int) { out.progress(done, bad, time.Now()) }
+		}
+		r, err := enroll.Import(cmd.Context(), cfg)
 		fmt.Fprintf(c.err, "%d imported, %d bad\n", r.Imported, r.Bad)
 		if err == nil && r.Bad > 0 {
 			err = fmt.Errorf("%d lines were not imported", r.Bad)
@@ -57,24 +70,29 @@ A bad line is reported with its number and the rest goes on; the exit code is th
 	return cmd
 }
 
-// progressEvery is how many lines pass between two words about them.
-const progressEvery = 500
+// progressEvery is how much time passes between two words about it.
+const progressEvery = time.Second
 
-func (c *cli) importConfig(in io.Reader, w *enroll.Writer, look func(string) (*provider.Definition, bool)) enroll.ImportConfig {
-	var mu sync.Mutex // one line of output at a time
-	cfg := enroll.ImportConfig{Reader: in, Writer: w, Provider: look, Reject: func(e enroll.LineError) {
-		mu.Lock()
-		defer mu.Unlock()
-		fmt.Fprintln(c.err, "freshet:", e.Error())
-	}}
-	if f, ok := c.err.(*os.File); ok && isatty.IsTerminal(f.Fd()) {
-		cfg.Progress = func(done, bad int) {
-			if (done+bad)%progressEvery == 0 {
-				mu.Lock()
-				defer mu.Unlock()
-				fmt.Fprintf(c.err, "%d imported, %d bad so far\n", done, bad)
-			}
-		}
+// importOutput says what becomes of an import. mu guards everything below it, and makes a line one write.
+type importOutput struct {
+	out io.Writer
+
+	mu   sync.Mutex
+	last time.Time
+}
+
+func (o *importOutput) reject(e enroll.LineError) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	fmt.Fprintln(o.out, "freshet:", e.Error())
+}
+
+// progress says how far it is, at the beginning and then as often as people want to know.
+func (o *importOutput) progress(done, bad int, now time.Time) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if now.Sub(o.last) >= progressEvery {
+		o.last = now
+		fmt.Fprintf(o.out, "%d imported, %d bad so far\n", done, bad)
 	}
-	return cfg
 }

@@ -24,24 +24,16 @@ func (c *cli) loginCommand() *cobra.Command {
 An account that is there already gets a new grant.`
 	c.keys.Register(cmd.Flags())
 	cmd.Flags().BoolVar(&noBrowser, "no-browser", false, "print the address and open nothing")
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		cred, err := events.ParseCredential(args[0])
-		if err != nil {
-			return err
-		}
-		b, closeConn, err := c.connect()
-		if err != nil {
-			return err
-		}
-		defer closeConn()
+	cmd.RunE = c.onCredential(func(ctx context.Context, b *broker.Broker, cred events.Credential) error {
 		w, err := c.writer(b)
 		if err != nil {
 			return err
 		}
-		d, err := app.OpenProvider(cmd.Context(), b, w.Keys.Grant, cred.Provider)
+		d, err := app.OpenProvider(ctx, b, w.Keys.Grant, cred.Provider)
 		if err != nil {
 			return err
 		}
+		c.measureClock(ctx, b)
 		var stored refresh.Stored
 		cfg := enroll.LoginConfig{Definition: d, Credential: cred, Out: c.err, Save: func(ctx context.Context, g enroll.NewGrant) error {
 			var err error
@@ -55,23 +47,23 @@ An account that is there already gets a new grant.`
 		if !noBrowser {
 			cfg.OpenBrowser = openBrowser
 		}
-		if _, err := enroll.Login(cmd.Context(), cfg); err != nil {
+		if _, err := enroll.Login(ctx, cfg); err != nil {
 			return err
 		}
 		_, err = fmt.Fprintf(c.out, "%s generation %d version %d\n", cred, stored.Record.Generation, stored.Record.Version)
 		return err
-	}
+	})
 	return cmd
 }
 
-// writer returns what stores grants.
+// writer returns what stores grants. Before it does, the clock must have been measured.
 func (c *cli) writer(b *broker.Broker) (*enroll.Writer, error) {
 	grant, access, err := c.keys.Both()
 	if err != nil {
 		return nil, err
 	}
 	return &enroll.Writer{
-		Store: b, Teller: events.NewPublisher(b.JetStream(), b.Names()), Source: cliSource,
+		Store: b, Teller: events.NewPublisher(b.JetStream(), b.Names()), Source: cliSource, Now: b.Now,
 		Keys: refresh.Keys{Bucket: b.Names().TokensBucket(), Grant: grant, Access: access},
 	}, nil
 }

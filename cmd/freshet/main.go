@@ -5,19 +5,12 @@ package main
 import (
 	"context"
 	"io"
-	"log"
 	"os"
-	"os/signal"
-	"syscall"
-	_ "time/tzdata" // cron expressions name time zones; the image has no zone files
+
+	"github.com/freshetdev/freshet/internal/flags"
 )
 
-func main() {
-	log.SetOutput(io.Discard) // net/http prints stray bytes of answers there
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // a second signal ends the process at once
-	os.Exit(execute(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
-}
+func main() { os.Exit(execute(flags.Begin(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
 
 // execute runs one command line and returns its exit code. Data goes to out, everything else to errOut.
 func execute(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer) int {

@@ -25,9 +25,6 @@ func (c *cli) pauseCommand() *cobra.Command {
 	cmd.Flags().DurationVar(&lasts, "for", 0, "end the pause by itself after this (lanes only); 0: only freshet resume ends it")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		p := provider.Pause{By: operator(), Reason: reason}
-		if lasts > 0 {
-			p.Until = time.Now().Add(lasts).UTC().Truncate(time.Second)
-		}
 		credential := strings.Contains(args[0], "/")
 		if credential && lasts > 0 {
 			return usage(fmt.Errorf("--for is for lanes; a credential's pause ends with freshet resume %s", args[0]))
@@ -37,6 +34,10 @@ func (c *cli) pauseCommand() *cobra.Command {
 			return err
 		}
 		defer closeConn()
+		c.measureClock(cmd.Context(), b)
+		if lasts > 0 {
+			p.Until = b.Now().Add(lasts).UTC().Truncate(time.Second)
+		}
 		if credential {
 			err = setPaused(cmd.Context(), b, args[0], &p)
 		} else {
@@ -56,6 +57,7 @@ func (c *cli) resumeCommand() *cobra.Command {
 			return err
 		}
 		defer closeConn()
+		c.measureClock(cmd.Context(), b)
 		if strings.Contains(args[0], "/") {
 			err = setPaused(cmd.Context(), b, args[0], nil)
 		} else {
@@ -79,7 +81,7 @@ func setPaused(ctx context.Context, b *broker.Broker, credential string, p *prov
 	if err != nil {
 		return err
 	}
-	w := enroll.Writer{Store: b}
+	w := enroll.Writer{Store: b, Now: b.Now}
 	_, err = w.SetPaused(ctx, cred, p)
 	return err
 }

@@ -70,15 +70,18 @@ func providerRow(name string, l broker.ListedProvider) row {
 }
 
 func laneState(p *provider.Pause) string {
-	now := time.Now()
-	switch {
-	case !p.Active(now):
-		return "running"
-	case p.Until.IsZero():
-		return "paused by " + p.By
-	default:
-		return "paused by " + p.By + ", ends " + relative(p.Until, now)
+	if now := time.Now(); p.Active(now) {
+		return "paused " + pausedHow(p, now)
 	}
+	return "running"
+}
+
+// pausedHow says who paused, and until when.
+func pausedHow(p *provider.Pause, now time.Time) string {
+	if p.Until.IsZero() {
+		return "by " + p.By
+	}
+	return "by " + p.By + ", ends " + relative(p.Until, now)
 }
 
 func (c *cli) providersShowCommand() *cobra.Command {

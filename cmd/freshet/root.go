@@ -101,22 +101,41 @@ func usage(err error) error { return flags.Usage(err) }
 
 // connect opens NATS for one command: it does not wait for an absent one.
 func (c *cli) connect() (*broker.Broker, func(), error) {
-	names, err := c.common.Names()
-	if err := errors.Join(err, c.common.NATS.Validate()); err != nil {
-		return nil, nil, usage(err)
-	}
-	nc, err := c.common.NATS.Connect("freshet", append(broker.ConnectOptions(broker.ConnectHooks{}), nats.RetryOnFailedConnect(false))...)
+	nc, cfg, err := c.common.Connect("freshet", append(broker.ConnectOptions(broker.ConnectHooks{}), nats.RetryOnFailedConnect(false))...)
 	if err != nil {
 		return nil, nil, err
 	}
-	b, err := broker.New(nc, broker.Config{
-		Names: names, Domain: c.common.NATS.JSDomain, APIPrefix: c.common.NATS.JSAPIPrefix, RequestTimeout: c.common.NATS.Timeout,
-	})
+	cfg.RequestTimeout = c.common.NATS.Timeout
+	b, err := broker.New(nc, cfg)
 	if err != nil {
 		nc.Close()
 		return nil, nil, err
 	}
 	return b, nc.Close, nil
+}
+
+// measureClock makes b.Now the time of NATS, for what is written and for the pauses that are judged. Where that cannot be
+// known, a person hears it and the local clock stands in.
+func (c *cli) measureClock(ctx context.Context, b *broker.Broker) {
+	if err := app.MeasureClock(ctx, b); err != nil && ctx.Err() == nil {
+		fmt.Fprintf(c.err, "freshet: %v; this machine's clock is used\n", err)
+	}
+}
+
+// onCredential is the run of a command about the one credential that its argument names.
+func (c *cli) onCredential(do func(ctx context.Context, b *broker.Broker, cred events.Credential) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error {
+		cred, err := events.ParseCredential(args[0])
+		if err != nil {
+			return err
+		}
+		b, closeConn, err := c.connect()
+		if err != nil {
+			return err
+		}
+		defer closeConn()
+		return do(cmd.Context(), b, cred)
+	}
 }
 
 // report prints an error and returns the exit code.
@@ -141,7 +160,7 @@ func exitCode(err error) int {
 		return exitNotFound
 	case errors.Is(err, app.ErrReauthRequired), errors.Is(err, tokens.ErrReauthRequired), errors.Is(err, tokens.ErrRevoked):
 		return exitReauth
-	case errors.As(err, &failed), errors.Is(err, tokens.ErrUnavailable), errors.Is(err, tokens.ErrExpired), unavailable(err):
+	case errors.As(err, &failed), errors.Is(err, app.ErrPaused), errors.Is(err, tokens.ErrUnavailable), errors.Is(err, tokens.ErrExpired), unavailable(err):
 		return exitUnavailable
 	}
 	return exitError

@@ -1,12 +1,14 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/freshetdev/freshet/internal/broker"
 	"github.com/freshetdev/freshet/pkg/events"
 	"github.com/freshetdev/freshet/pkg/refresh"
 )
@@ -14,17 +16,8 @@ import (
 func (c *cli) showCommand() *cobra.Command {
 	cmd := c.command("show PROVIDER/ACCOUNT", "Show one credential, without its secrets", "  freshet show acme/alice\n  freshet show acme/alice -o json", cobra.ExactArgs(1))
 	c.outputFlag(cmd, formTable, formJSON)
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		cred, err := events.ParseCredential(args[0])
-		if err != nil {
-			return err
-		}
-		b, closeConn, err := c.connect()
-		if err != nil {
-			return err
-		}
-		defer closeConn()
-		s, err := b.Get(cmd.Context(), cred)
+	cmd.RunE = c.onCredential(func(ctx context.Context, b *broker.Broker, cred events.Credential) error {
+		s, err := b.Get(ctx, cred)
 		if err != nil {
 			return fmt.Errorf("%s: %w", cred, err)
 		}
@@ -39,7 +32,7 @@ func (c *cli) showCommand() *cobra.Command {
 			}{s.Record, s.Revision})
 		}
 		return c.showTable(&s.Record, s.Revision, time.Now())
-	}
+	})
 	return cmd
 }
 

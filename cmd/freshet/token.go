@@ -22,24 +22,15 @@ func (c *cli) tokenCommand() *cobra.Command {
 	cmd.Flags().DurationVar(&minTTL, "min-ttl", 0, "ask for a refresh first when the token lives shorter than this, and wait for it")
 	cmd.Flags().DurationVar(&wait, "wait", 30*time.Second, "how long to wait for a newer token")
 	c.outputFlag(cmd, formRaw, formJSON)
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		cred, err := events.ParseCredential(args[0])
-		if err != nil {
-			return err
-		}
-		b, closeConn, err := c.connect()
-		if err != nil {
-			return err
-		}
-		defer closeConn()
-		ctx, cancel := context.WithTimeout(cmd.Context(), wait+c.common.NATS.Timeout)
+	cmd.RunE = c.onCredential(func(ctx context.Context, b *broker.Broker, cred events.Credential) error {
+		ctx, cancel := context.WithTimeout(ctx, wait+c.common.NATS.Timeout)
 		defer cancel()
 		t, err := c.readToken(ctx, b, cred, minTTL)
 		if err != nil {
 			return err
 		}
 		return c.printToken(t)
-	}
+	})
 	return cmd
 }
 
@@ -64,7 +55,7 @@ func (c *cli) readToken(ctx context.Context, b *broker.Broker, cred events.Crede
 	if err == nil && (t.ExpiresAt.IsZero() || time.Until(t.ExpiresAt) >= minTTL) {
 		return t, nil
 	}
-	if _, err := demand(ctx, b, cred, refresh.Job{Reason: events.ReasonDemand, NewerThan: t.Version}); err != nil {
+	if _, err := c.demand(ctx, b, cred, refresh.Job{Reason: events.ReasonDemand, NewerThan: t.Version}); err != nil {
 		return t, err
 	}
 	if t, err = getToken(ctx, client, cred); err != nil {

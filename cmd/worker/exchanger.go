@@ -17,15 +17,8 @@ func exchangerCommand() *cobra.Command {
 	var common flags.Common
 	var keys flags.Keysets
 	cfg := app.ExchangerConfig{}
-	cmd := &cobra.Command{
-		Use: "exchanger", Short: "Make the token requests of the workers on this host, so that a killed worker loses no answer",
-		Args: func(cmd *cobra.Command, args []string) error { return flags.Usage(cobra.NoArgs(cmd, args)) },
-		PreRunE: func(cmd *cobra.Command, _ []string) error {
-			return flags.Usage(flags.FromEnv(cmd.Flags(), os.Getenv))
-		},
-		SilenceUsage: true, SilenceErrors: true,
-		RunE: func(cmd *cobra.Command, _ []string) error { return runExchanger(cmd.Context(), &common, &keys, cfg) },
-	}
+	const short = "Make the token requests of the workers on this host, so that a killed worker loses no answer"
+	cmd := flags.Program("exchanger", short, func(ctx context.Context) error { return runExchanger(ctx, &common, &keys, cfg) })
 	fs := cmd.Flags()
 	fs.StringVar(&common.Namespace, "namespace", "", "namespace of the workers")
 	fs.StringVar(&common.LogLevel, "log-level", "info", "least level logged: debug, info, warn or error")

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/freshetdev/freshet/internal/app"
+	"github.com/freshetdev/freshet/internal/natstest"
 	"github.com/freshetdev/freshet/pkg/events"
 	"github.com/freshetdev/freshet/pkg/provider"
 	"github.com/freshetdev/freshet/pkg/refresh"
@@ -28,7 +29,7 @@ func (w *town) due(c events.Credential) {
 // An entry that cannot be read is said by everybody who reads it, once. Nobody guesses: the lane stands until it is
 // applied again, other lanes go on, and demands are served by the earlier definition.
 func TestAProviderEntryThatCannotBeRead(t *testing.T) {
-	virtual(t, func(t *testing.T) {
+	natstest.Bubble(t, func(t *testing.T) {
 		w := newTown(t, fleetConfig{Schedulers: 1, Workers: 1})
 		acme := w.healthy[0]
 		w.healthy = w.healthy[1:]
@@ -59,7 +60,7 @@ func TestAProviderEntryThatCannotBeRead(t *testing.T) {
 
 // Secrets sealed by a key this worker lacks: the earlier definition serves, and so it does after a restart of another.
 func TestClientSecretsThatDoNotOpen(t *testing.T) {
-	virtual(t, func(t *testing.T) {
+	natstest.Bubble(t, func(t *testing.T) {
 		w := newTown(t, fleetConfig{Schedulers: 1, Workers: 1})
 		w.pass(time.Second)
 		data, err := seal.GenerateKeyset()
@@ -90,7 +91,7 @@ func TestClientSecretsThatDoNotOpen(t *testing.T) {
 
 // A token endpoint in the clear is refused where it is declared, and where somebody wrote it into the bucket all the same.
 func TestATokenEndpointInTheClear(t *testing.T) {
-	virtual(t, func(t *testing.T) {
+	natstest.Bubble(t, func(t *testing.T) {
 		const where = "http://login.example.com/token"
 		w := newTown(t, fleetConfig{Schedulers: 1})
 		var dialled atomic.Int64
@@ -154,7 +155,7 @@ func (w *town) wantFailure(c events.Credential, class refresh.Class, detail stri
 
 // Nobody listens: surely nothing was sent, so it is tried again with growing pauses, until somebody does.
 func TestATokenEndpointThatRefusesConnections(t *testing.T) {
-	virtual(t, func(t *testing.T) {
+	natstest.Bubble(t, func(t *testing.T) {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			t.Fatal(err)
@@ -231,7 +232,7 @@ func strangeAnswers() map[string]struct {
 func TestTokenEndpointsThatAnswerNonsense(t *testing.T) {
 	for name, tt := range strangeAnswers() {
 		t.Run(name, func(t *testing.T) {
-			virtual(t, func(t *testing.T) {
+			natstest.Bubble(t, func(t *testing.T) {
 				var presented atomic.Int64
 				w := newTown(t, fleetConfig{Schedulers: 1, Workers: 1, Wrap: func(next http.Handler) http.Handler {
 					return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

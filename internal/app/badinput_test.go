@@ -17,6 +17,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/freshetdev/freshet/internal/app"
+	"github.com/freshetdev/freshet/internal/natstest"
 	"github.com/freshetdev/freshet/pkg/events"
 	"github.com/freshetdev/freshet/pkg/provider"
 	"github.com/freshetdev/freshet/pkg/refresh"
@@ -190,7 +191,7 @@ func (w *town) put(c events.Credential, change func(*refresh.Record)) {
 }
 
 func TestJobsOfAProviderThatNobodyApplied(t *testing.T) {
-	virtual(t, func(t *testing.T) {
+	natstest.Bubble(t, func(t *testing.T) {
 		w := newTown(t, fleetConfig{Schedulers: 1, Workers: 1})
 		nope, half := w.definition("nope", nil), w.definition("half", nil)
 		_, err := w.EnsureLane(w.ctx, half, false) // a lane without an entry: somebody died between the two
@@ -224,7 +225,7 @@ func TestJobsOfAProviderThatNobodyApplied(t *testing.T) {
 }
 
 func TestJobsThatCannotBeRead(t *testing.T) {
-	virtual(t, func(t *testing.T) {
+	natstest.Bubble(t, func(t *testing.T) {
 		w := newTown(t, fleetConfig{Schedulers: 1, Workers: 1})
 		victim := w.enrol("victim")
 		for subject, data := range map[string]string{
@@ -254,7 +255,7 @@ func TestJobsThatCannotBeRead(t *testing.T) {
 
 // Jobs that are late: their credential is gone, or belongs to another grant by now.
 func TestJobsForWhatIsNotThereAnyMore(t *testing.T) {
-	virtual(t, func(t *testing.T) {
+	natstest.Bubble(t, func(t *testing.T) {
 		w := newTown(t, fleetConfig{Schedulers: 1, Workers: 1})
 		gone := w.enrol("gone")
 		_, err := w.writer.Tombstone(w.ctx, gone, refresh.StateDeleted)
@@ -290,7 +291,7 @@ func TestJobsForWhatIsNotThereAnyMore(t *testing.T) {
 }
 
 func TestRecordsThatCannotBeRead(t *testing.T) {
-	virtual(t, func(t *testing.T) {
+	natstest.Bubble(t, func(t *testing.T) {
 		w := newTown(t, fleetConfig{Schedulers: 1, Workers: 1})
 		victim := w.enrol("victim")
 		good := w.raw(victim)
@@ -322,7 +323,7 @@ func TestRecordsThatCannotBeRead(t *testing.T) {
 }
 
 func TestSealedFieldsThatDoNotOpen(t *testing.T) {
-	virtual(t, func(t *testing.T) {
+	natstest.Bubble(t, func(t *testing.T) {
 		w := newTown(t, fleetConfig{Schedulers: 1, Workers: 1})
 		spoil := map[string]func([]byte) []byte{
 			"flipped":   func(b []byte) []byte { b[len(b)-1] ^= 1; return b },
@@ -365,7 +366,7 @@ func TestSealedFieldsThatDoNotOpen(t *testing.T) {
 
 // A record that somebody wrote by hand is due at once, and the worker that gets it puts the headers right.
 func TestRecordsWithoutHeadersAreRepaired(t *testing.T) {
-	virtual(t, func(t *testing.T) {
+	natstest.Bubble(t, func(t *testing.T) {
 		w := newTown(t, fleetConfig{Schedulers: 1, Workers: 1})
 		for account, change := range map[string]func(nats.Header){
 			"none":     func(h nats.Header) { clear(h) },
@@ -428,7 +429,7 @@ func mergedKeyset(t *testing.T, keysets ...[]byte) *seal.Keyset {
 
 // A worker that lacks a key leaves the job to one that has it, and comes back.
 func TestAKeyThatOneWorkerLacks(t *testing.T) {
-	virtual(t, func(t *testing.T) {
+	natstest.Bubble(t, func(t *testing.T) {
 		w := newTown(t, fleetConfig{Schedulers: 1, Workers: 1})
 		added, err := seal.GenerateKeyset()
 		w.must(err)

@@ -22,6 +22,7 @@ import (
 	"github.com/freshetdev/freshet/internal/app"
 	"github.com/freshetdev/freshet/internal/authserver"
 	"github.com/freshetdev/freshet/internal/enroll"
+	"github.com/freshetdev/freshet/internal/natstest"
 	"github.com/freshetdev/freshet/pkg/events"
 	"github.com/freshetdev/freshet/pkg/provider"
 	"github.com/freshetdev/freshet/pkg/refresh"
@@ -200,17 +201,19 @@ func (s *story) say(format string, args ...any) { fmt.Fprintf(&s.told, format+"\
 // login enrols an account as a person does.
 func (s *story) login(account string) events.Credential {
 	s.t.Helper()
-	transport := &http.Transport{DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+	dial := func(ctx context.Context, network, addr string) (net.Conn, error) {
 		if strings.HasSuffix(addr, ":9") {
 			return s.network.Dial(ctx, network, addr)
 		}
 		return new(net.Dialer).DialContext(ctx, network, addr) // back to the receiver
-	}}
-	defer transport.CloseIdleConnections()
-	client := &http.Client{Transport: transport}
+	}
+	browser := &http.Transport{DialContext: dial}
+	defer browser.CloseIdleConnections()
+	exchange := refresh.NewHTTPExchange(refresh.HTTPExchangeConfig{Dial: dial})
+	defer exchange.CloseIdle()
 	c := events.Credential{Provider: "acme", Account: account}
 	_, err := enroll.Login(s.ctx, enroll.LoginConfig{
-		Definition: &s.acme, Credential: c, Out: &s.told, Client: client, OpenBrowser: enroll.PlayBrowser(client),
+		Definition: &s.acme, Credential: c, Out: &s.told, Exchange: exchange, OpenBrowser: enroll.PlayBrowser(&http.Client{Transport: browser}),
 		Save: func(ctx context.Context, g enroll.NewGrant) error {
 			s.say("%v %+v", g, g)
 			_, err := s.writer.Enroll(ctx, &s.acme, c, g)
@@ -284,7 +287,7 @@ func (s *story) trace(name string) *process {
 // Everything that happens to a token leaves no trace of it outside the sealed fields: not in what is logged, told, answered
 // or stored, history and deleted messages included.
 func TestNoTokenIsSeenAnywhere(t *testing.T) {
-	virtual(t, func(t *testing.T) {
+	natstest.Bubble(t, func(t *testing.T) {
 		s := newStory(t)
 		modes := append(slices.Sorted(maps.Keys(hostile(nil))), "generous")
 		s.importAll(modes)
@@ -295,9 +298,9 @@ func TestNoTokenIsSeenAnywhere(t *testing.T) {
 			s.demand(mode, mode)
 		}
 		time.Sleep(2 * townLifetime) // all of them come back but the rejected one
-		s.nats.stop()
+		s.nats.Stop()
 		time.Sleep(time.Minute)
-		s.nats.start()
+		s.must(s.nats.Start())
 		time.Sleep(townLifetime)
 		for account, state := range map[string]refresh.State{"page": refresh.StateRevoked, "generous": refresh.StateDeleted} {
 			_, err := s.writer.Tombstone(s.ctx, events.Credential{Provider: "acme", Account: account}, state)
@@ -315,7 +318,7 @@ func TestNoTokenIsSeenAnywhere(t *testing.T) {
 		}
 		worker.stop()
 		scheduler.stop()
-		s.nats.stop()
+		s.nats.Stop()
 		s.wantNoCanary()
 	})
 }

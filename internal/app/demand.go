@@ -12,8 +12,13 @@ import (
 	"github.com/freshetdev/freshet/pkg/refresh"
 )
 
-// ErrReauthRequired says that only a person can help: the credential must be authorised again.
-var ErrReauthRequired = errors.New("a person must authorise again")
+// What callers branch on.
+var (
+	// ErrReauthRequired says that only a person can help: the credential must be authorised again.
+	ErrReauthRequired = errors.New("a person must authorise again")
+	// ErrPaused says that nothing is refreshed before a pause has ended.
+	ErrPaused = errors.New("paused")
+)
 
 // FailedError is an attempt that failed and will be tried again.
 type FailedError struct {
@@ -35,6 +40,21 @@ func (e *FailedError) Error() string {
 	return s
 }
 
+// NoAnswerError is a demand that nobody answered in time. It is a context.DeadlineExceeded.
+type NoAnswerError struct {
+	Credential events.Credential
+	Waited     time.Duration
+}
+
+// Error implements error.
+func (e *NoAnswerError) Error() string {
+	return fmt.Sprintf("nobody answered the demand for %s within %s: is a worker running, and has it the keyset of this credential?",
+		e.Credential, e.Waited.Round(time.Millisecond))
+}
+
+// Unwrap returns context.DeadlineExceeded.
+func (e *NoAnswerError) Unwrap() error { return context.DeadlineExceeded }
+
 // Waits between two publications of a demand that has not been answered.
 const (
 	firstDemand = 500 * time.Millisecond
@@ -42,25 +62,63 @@ const (
 )
 
 // Demand asks for a version above newerThan and waits until it is committed, until an attempt failed, or until ctx
-// ends. The queue may hold a job that asks for less, so the demand is published again until it is answered.
+// ends. The queue may hold a job that asks for less, so the demand is published again until it is answered. What no worker
+// could change fails at once: ErrReauthRequired, also for a credential without a refresh token; ErrPaused; the errors
+// of refresh.Store's Get. A *NoAnswerError says that ctx's deadline came first.
 func Demand(ctx context.Context, b *broker.Broker, c events.Credential, job refresh.Job) (events.Event, error) {
 	entry, _, err := b.Provider(ctx, c.Provider)
 	if err != nil {
 		return events.Event{}, err
 	}
+	s, err := b.Get(ctx, c)
+	if err != nil {
+		return events.Event{}, fmt.Errorf("%s: %w", c, err)
+	}
+	if err := refreshable(&s.Record); err != nil {
+		return events.Event{}, err
+	}
+	begun := time.Now()
 	heard, stop, err := listen(ctx, b, c)
 	if err != nil {
 		return events.Event{}, err
 	}
 	defer stop()
 	for wait := firstDemand; ; wait = min(2*wait, maxDemand) {
-		if err := publishDemand(ctx, b, c, job, entry.Definition.Limits.Rate); err != nil {
-			return events.Event{}, fmt.Errorf("ask for a refresh of %s: %w", c, err)
+		var e events.Event
+		err := publishDemand(ctx, b, c, job, entry.Definition.Limits.Rate)
+		if err == nil {
+			e, err = answer(ctx, heard, c, job, wait)
 		}
-		if e, err := answer(ctx, heard, c, job, wait); err != nil || e.ID != "" {
+		if errors.Is(err, context.DeadlineExceeded) && ctx.Err() != nil {
+			err = &NoAnswerError{Credential: c, Waited: time.Since(begun)}
+		}
+		if err != nil || e.ID != "" {
 			return e, err
 		}
 	}
+}
+
+// refreshable says at once what no worker could change.
+func refreshable(r *refresh.Record) error {
+	c := r.Credential()
+	switch {
+	case r.State.Withdrawn():
+		return fmt.Errorf("%w: %s is %s", refresh.ErrNotFound, c, r.State)
+	case r.State == refresh.StateReauthRequired:
+		return fmt.Errorf("%w: freshet login %s", ErrReauthRequired, c)
+	case r.Paused != nil:
+		return fmt.Errorf("%s is %w by %s: freshet resume %s", c, ErrPaused, r.Paused.By, c)
+	case withoutRefreshToken(r):
+		return fmt.Errorf("%w: %s has no refresh token: freshet login %s", ErrReauthRequired, c, c)
+	}
+	return nil
+}
+
+// withoutRefreshToken reports whether a record tells, to somebody without the grant keyset, that there is nothing to refresh
+// it with. An enrolment without a refresh token seals an empty one, plans no refresh and lets the grant end with its
+// only token.
+func withoutRefreshToken(r *refresh.Record) bool {
+	return len(r.Grant) == 0 || r.RefreshAt.IsZero() && !r.ExpiresAt.IsZero() && r.GrantExpiresAt.Equal(r.ExpiresAt)
 }
 
 // publishDemand queues the job unless one is there already or the lane has no room for it: the caller comes back.
@@ -72,10 +130,10 @@ func publishDemand(ctx context.Context, b *broker.Broker, c events.Credential, j
 	timed, cancel := context.WithTimeout(ctx, maxDemand) // slots may be contested, and the lane full before we have one
 	defer cancel()
 	err = b.Demand(timed, c, job, rate)
-	if errors.Is(err, broker.ErrQueued) || timed.Err() != nil && ctx.Err() == nil {
+	if err == nil || errors.Is(err, broker.ErrQueued) || timed.Err() != nil && ctx.Err() == nil {
 		return nil
 	}
-	return err
+	return fmt.Errorf("ask for a refresh of %s: %w", c, err)
 }
 
 // demandAhead is how many seconds' worth of jobs may wait in a lane with a rate.
@@ -125,7 +183,7 @@ func answer(ctx context.Context, heard <-chan events.Event, c events.Credential,
 	for {
 		select {
 		case <-ctx.Done():
-			return events.Event{}, fmt.Errorf("no answer to the demand for %s: %w", c, ctx.Err())
+			return events.Event{}, ctx.Err()
 		case <-timer.C:
 			return events.Event{}, nil
 		case e := <-heard:

@@ -5,13 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"slices"
 	"time"
 
 	"github.com/rs/zerolog"
 
 	"github.com/freshetdev/freshet/internal/exchanger"
-	"github.com/freshetdev/freshet/internal/journal"
 	"github.com/freshetdev/freshet/pkg/events"
 	"github.com/freshetdev/freshet/pkg/refresh"
 	"github.com/freshetdev/freshet/pkg/seal"
@@ -116,11 +114,27 @@ func (w *Worker) drainExchanger(ctx context.Context) {
 	}
 }
 
+// recall looks for the outcome of an attempt in doubt: in the journal, and where the exchanger has it. A worker that takes
+// jobs may not have collected everything yet.
+func (w *Worker) recall(ctx context.Context, attempt string) (e refresh.Entry, found bool, err error) {
+	for _, p := range w.journal.Pending() {
+		if p.ID == attempt {
+			return refresh.Entry{ID: p.ID, Key: p.Key, Data: p.Data, Revision: p.Revision}, true, nil
+		}
+	}
+	if w.exchanger == nil {
+		return e, false, nil
+	}
+	if err := w.exchanger.AwaitReady(restartWithin); err != nil {
+		return e, false, err
+	}
+	return w.exchanger.Find(ctx, attempt, w.takeOver)
+}
+
 // takeOver journals a collected outcome; recoverJournal commits it. One that says nothing does not replace what the
 // journal has of the same attempt.
 func (w *Worker) takeOver(e refresh.Entry, phase refresh.Phase) error {
-	same := func(have journal.Entry) bool { return have.ID == e.ID }
-	if phase != refresh.PhaseAnswered && slices.ContainsFunc(append(w.journal.Pending(), w.journal.Recent()...), same) {
+	if phase != refresh.PhaseAnswered && w.journal.Has(e.ID) {
 		return nil
 	}
 	if err := (journalAdapter{w.journal}).Append(e); err != nil {

@@ -7,13 +7,11 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -23,22 +21,12 @@ import (
 	"github.com/freshetdev/freshet/internal/authserver"
 	"github.com/freshetdev/freshet/internal/broker"
 	"github.com/freshetdev/freshet/internal/enroll"
+	"github.com/freshetdev/freshet/internal/natstest"
 	"github.com/freshetdev/freshet/pkg/events"
 	"github.com/freshetdev/freshet/pkg/provider"
 	"github.com/freshetdev/freshet/pkg/refresh"
 	"github.com/freshetdev/freshet/pkg/seal"
 )
-
-// virtual runs f in virtual time. Such tests must not be parallel: nats.go keeps its timers in a pool, and one that was
-// made in a bubble is fatal elsewhere. Parallel tests start when these are done; two collections empty the pool.
-func virtual(t *testing.T, f func(t *testing.T)) {
-	t.Helper()
-	runtime.GC()
-	runtime.GC()
-	defer runtime.GC()
-	defer runtime.GC()
-	synctest.Test(t, f)
-}
 
 // fleetConfig says what a fleet is made of. The zero value works: NATS with all assets, the provider acme on a strict
 // authorization server, and no process.
@@ -64,7 +52,7 @@ type fleet struct {
 	ctx            context.Context // outlives the test's, so that what is stopped at its end stops in order
 	cfg            fleetConfig
 	dir            string
-	nats           *natsServer
+	nats           *natstest.Server
 	grant, access  *seal.Keyset
 	auth           *authserver.Server
 	network        *authserver.Pipe // to auth
@@ -99,9 +87,7 @@ type published struct {
 func newFleet(t *testing.T, cfg fleetConfig) *fleet {
 	t.Helper()
 	f := &fleet{t: t, ctx: context.WithoutCancel(t.Context()), cfg: cfg, dir: t.TempDir()}
-	f.nats = &natsServer{t: t, dir: filepath.Join(f.dir, "nats")}
-	f.nats.start()
-	t.Cleanup(f.nats.stop)
+	f.nats = natstest.Run(t, natstest.Options{StoreDir: filepath.Join(f.dir, "nats")})
 	keys, err := app.GenerateKeysets(filepath.Join(f.dir, "keys"))
 	f.must(err)
 	f.grant, f.access, err = keys.Load()
@@ -139,18 +125,8 @@ func (f *fleet) connect(log zerolog.Logger) *nats.Conn {
 	f.t.Helper()
 	nc, err := nats.Connect("", append(app.ConnectOptions(log), nats.InProcessServer(f.nats))...)
 	f.must(err)
-	f.t.Cleanup(func() { closeConn(nc) })
+	f.t.Cleanup(func() { natstest.Close(nc) })
 	return nc
-}
-
-// closeConn closes and waits, so that no goroutine of the library outlives a test.
-func closeConn(nc *nats.Conn) {
-	if nc.IsClosed() {
-		return
-	}
-	closed := nc.StatusChanged(nats.CLOSED)
-	nc.Close()
-	<-closed
 }
 
 // serveAuth brings the authorization server onto its network.
@@ -267,7 +243,7 @@ func (f *fleet) startProcess(name string, run func(context.Context, *nats.Conn, 
 		if err := <-done; err != nil {
 			f.t.Errorf("%s: %v", name, err)
 		}
-		closeConn(p.conn)
+		natstest.Close(p.conn)
 	})
 	f.t.Cleanup(p.stop)
 	return p

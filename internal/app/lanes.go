@@ -6,7 +6,10 @@ import (
 	"sync"
 	"time"
 
+	"github.com/rs/zerolog"
+
 	"github.com/freshetdev/freshet/internal/broker"
+	"github.com/freshetdev/freshet/internal/sleep"
 	"github.com/freshetdev/freshet/pkg/provider"
 	"github.com/freshetdev/freshet/pkg/refresh"
 	"github.com/freshetdev/freshet/pkg/seal"
@@ -17,8 +20,12 @@ const (
 	restAfterLocal = 10 * time.Second
 	// restWithoutLane is how long it waits for a lane that nobody has set up.
 	restWithoutLane = 10 * time.Second
+	// restDenied is how long it waits before it tries again what NATS denied it.
+	restDenied = 10 * time.Second
 	// restAfterWatch is how long it waits before it watches the providers again.
 	restAfterWatch = time.Second
+	// interruptedApart is how far apart interruptions are that need nobody's attention: servers are restarted.
+	interruptedApart = time.Minute
 )
 
 // errLeft ends a lane's run because this worker cannot do its work.
@@ -30,11 +37,16 @@ type lanes struct {
 	wg     sync.WaitGroup
 
 	mu      sync.Mutex
-	running map[string]context.CancelFunc
+	running map[string]runningLane
+}
+
+type runningLane struct {
+	stop  context.CancelFunc
+	hands *broker.Hands
 }
 
 func newLanes(w *Worker) *lanes {
-	return &lanes{worker: w, running: make(map[string]context.CancelFunc)}
+	return &lanes{worker: w, running: make(map[string]runningLane)}
 }
 
 // run follows the providers until ctx ends, then waits for what is in flight.
@@ -42,16 +54,54 @@ func (l *lanes) run(ctx context.Context) error {
 	defer l.wg.Wait()
 	w := l.worker
 	for {
-		see := func(name string, e provider.Entry, revision uint64, err error) { l.see(ctx, name, e, revision, err) }
-		err := w.broker.WatchProviders(ctx, see, w.providers.fill)
+		err := l.watch(ctx)
 		if ctx.Err() != nil {
 			return nil
 		}
-		w.log.Debug().AnErr("error", err).Msg("providers are watched again")
-		if !rest(ctx, restAfterWatch) {
+		switch {
+		case errors.Is(err, broker.ErrWatchLost):
+			w.interrupted(w.log, "watch", err, "the watch of the providers breaks off again and again: look at the log of the NATS server")
+		case errors.Is(err, broker.ErrPermission):
+			w.complain(w.log, "watch", err, "the providers cannot be watched, changes are not seen: give this process's NATS user the subject")
+		default:
+			w.complain(w.log, "watch", err, "the providers cannot be watched, changes are not seen: look at the log of the NATS server, and run freshet setup")
+		}
+		if !sleep.For(ctx, restAfterWatch) {
 			return nil
 		}
 	}
+}
+
+// watch follows the providers until that breaks off. A provider that vanished while nobody watched is not there to be seen.
+func (l *lanes) watch(ctx context.Context) error {
+	seen := make(map[string]bool)
+	see := func(name string, e provider.Entry, revision uint64, err error) {
+		seen[name] = true
+		l.see(ctx, name, e, revision, err)
+	}
+	return l.worker.broker.WatchProviders(ctx, see, func() {
+		for _, name := range l.worker.providers.fill(seen) {
+			l.stop(name)
+		}
+	})
+}
+
+// complain warns, once an hour for each kind and message, of what keeps this worker from its work. That NATS is gone is said elsewhere.
+func (w *Worker) complain(log zerolog.Logger, kind string, err error, msg string) {
+	level := zerolog.DebugLevel
+	if w.cfg.Conn.IsConnected() && w.quiet.allow(kind+": "+msg, quietAbout, time.Now()) {
+		level = zerolog.WarnLevel
+	}
+	log.WithLevel(level).Err(err).Msg(msg)
+}
+
+// interrupted complains of what mends itself, when it happens again soon.
+func (w *Worker) interrupted(log zerolog.Logger, kind string, err error, msg string) {
+	if w.quiet.allow(kind+" interrupted", interruptedApart, time.Now()) {
+		log.Debug().Err(err).Msg("interrupted")
+		return
+	}
+	w.complain(log, kind, err, msg)
 }
 
 // see takes over a provider that is new, changed or gone.
@@ -76,50 +126,59 @@ func (l *lanes) see(ctx context.Context, name string, e provider.Entry, revision
 func (l *lanes) start(ctx context.Context, name string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.running[name] != nil {
+	if lane, ok := l.running[name]; ok {
+		lane.hands.Set(l.handsOf(name))
 		return
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	l.running[name] = cancel
-	l.wg.Go(func() { l.serve(ctx, name) })
+	hands := broker.NewHands(l.handsOf(name))
+	l.running[name] = runningLane{stop: cancel, hands: hands}
+	l.wg.Go(func() { l.serve(ctx, name, hands) })
 }
 
 func (l *lanes) stop(name string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if cancel := l.running[name]; cancel != nil {
-		cancel()
+	if lane, ok := l.running[name]; ok {
+		lane.stop()
 		delete(l.running, name)
 	}
 }
 
 // serve takes jobs from one lane until ctx ends.
-func (l *lanes) serve(ctx context.Context, name string) {
-	w := l.worker
+func (l *lanes) serve(ctx context.Context, name string, hands *broker.Hands) {
+	w, kind := l.worker, "lane "+name
+	log := w.log.With().Str("provider", name).Logger()
 	for ctx.Err() == nil {
-		switch err := l.serveOnce(ctx, name); {
+		switch err := l.serveOnce(ctx, log, name, hands); {
 		case errors.Is(err, errLeft):
-			rest(ctx, restAfterLocal)
+			sleep.For(ctx, restAfterLocal)
 		case ctx.Err() != nil:
 		case errors.Is(err, broker.ErrNoLane):
-			w.log.Warn().Str("provider", name).Msg("the provider has no lane: run freshet apply")
-			rest(ctx, restWithoutLane)
+			w.complain(log, kind, err, "the provider has no lane: run freshet apply")
+			sleep.For(ctx, restWithoutLane)
+		case errors.Is(err, broker.ErrPermission):
+			w.complain(log, kind, err, "no job of this lane is taken: give this process's NATS user the subject")
+			sleep.For(ctx, restDenied)
 		default:
-			w.log.Warn().AnErr("error", err).Str("provider", name).Msg("the lane is taken up again")
-			rest(ctx, restAfterWatch)
+			w.complain(log, kind, err, "no job of this lane is taken: look at the log of the NATS server")
+			sleep.For(ctx, restAfterWatch)
 		}
 	}
 }
 
-func (l *lanes) serveOnce(ctx context.Context, name string) error {
+func (l *lanes) serveOnce(ctx context.Context, log zerolog.Logger, name string, hands *broker.Hands) error {
 	w := l.worker
 	lane, err := w.broker.Lane(ctx, name)
 	if err != nil {
 		return err
 	}
+	lane.Trouble = func(err error) {
+		w.interrupted(log, "lane "+name, err, "this lane breaks off again and again: look at the log of the NATS server")
+	}
 	ctx, leave := context.WithCancelCause(ctx)
 	defer leave(nil)
-	err = lane.Run(ctx, l.hands(name), func(ctx context.Context, d *broker.Delivery) {
+	err = lane.Run(ctx, hands, func(ctx context.Context, d *broker.Delivery) {
 		if !w.handle(ctx, d) {
 			leave(errLeft)
 		}
@@ -130,7 +189,8 @@ func (l *lanes) serveOnce(ctx context.Context, name string) error {
 	return err
 }
 
-func (l *lanes) hands(name string) int {
+// handsOf is how many jobs of a lane this worker carries out at once.
+func (l *lanes) handsOf(name string) int {
 	d, ok := l.worker.providers.get(name)
 	if !ok {
 		return 1
@@ -175,17 +235,5 @@ func lacksKey(res refresh.Result) bool { return errors.Is(res.Err, seal.ErrUnkno
 func (w *Worker) settled(d *broker.Delivery, err error) {
 	if err != nil {
 		w.log.Debug().Err(err).Str("key", d.Key).Msg("a job's message could not be settled")
-	}
-}
-
-// rest waits, and reports false when ctx ended first.
-func rest(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-t.C:
-		return true
 	}
 }

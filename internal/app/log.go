@@ -2,6 +2,7 @@ package app
 
 import (
 	"errors"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -24,9 +25,18 @@ func (w *Worker) observe(res refresh.Result) {
 		return
 	}
 	ev.Stringer("credential", res.Credential).Str("class", string(res.Class)).Str("why", string(res.Decision.Why)).
-		Uint64("version", res.After).Dur("took_ms", res.Total)
+		Uint64("version", res.After).Int64("took_ms", res.Total.Milliseconds())
 	if res.Attempt != "" {
-		ev.Str("attempt", res.Attempt).Dur("provider_ms", res.Exchange).Dur("margin_ms", res.Margin)
+		ev.Str("attempt", res.Attempt).Int64("provider_ms", res.Exchange.Milliseconds())
+	}
+	if res.Attempt != "" && res.After > res.Before && res.Margin != 0 {
+		ev.Int64("margin_s", int64(res.Margin/time.Second))
+	}
+	if res.RetryAfter > 0 {
+		ev.Int64("retry_after_s", int64(res.RetryAfter/time.Second))
+	}
+	if keptAside(res.Err) {
+		ev.Str("journal", filepath.Join(w.cfg.StateDir, "journal"))
 	}
 	if res.Code != "" {
 		ev.Str("code", res.Code)
@@ -37,15 +47,24 @@ func (w *Worker) observe(res refresh.Result) {
 	ev.AnErr("error", res.Err).Msg(what)
 }
 
+// keptAside reports whether the journal holds something that the store does not.
+func keptAside(err error) bool {
+	return errors.Is(err, refresh.ErrLateReply) || errors.Is(err, refresh.ErrNoRecord) || errors.Is(err, refresh.ErrUnsettled)
+}
+
 // weigh says how loud a result is, and in words what it means and what to do.
 func (w *Worker) weigh(res refresh.Result) (zerolog.Level, string) {
 	switch {
 	case errors.Is(res.Err, refresh.ErrLateReply):
-		return zerolog.ErrorLevel, "a reply came after a newer version was committed: it is kept sealed in the journal"
+		return zerolog.ErrorLevel, "a reply came after a newer version was committed, and is kept, sealed, in this journal: " +
+			"the credential goes on with the newer version; should the provider reject that one, log in again"
+	case errors.Is(res.Err, refresh.ErrNoRecord):
+		return zerolog.ErrorLevel, "a reply came for a credential whose record has disappeared, and is kept, sealed, in this journal: " +
+			"see whether the bucket was emptied or set back; restore it, or log in again"
 	case errors.Is(res.Err, refresh.ErrGrantGone):
-		return zerolog.WarnLevel, "the grant was replaced or withdrawn during the attempt: what was received is given back"
+		return zerolog.WarnLevel, "the grant was replaced or withdrawn during the attempt: what was received is given back; nothing to do"
 	case errors.Is(res.Err, refresh.ErrUnsettled):
-		return zerolog.ErrorLevel, "the outcome is in the journal and not in the store yet: see to NATS, keep this state directory"
+		return zerolog.ErrorLevel, "the outcome is in the journal and not in the store yet, tried every few seconds: see to NATS, and keep this journal"
 	case errors.Is(res.Err, refresh.ErrMalformed):
 		return w.once(res.Credential.String() + " " + res.Err.Error()), "the record cannot be read and is passed over: restore it, or delete its key and log in again"
 	case errors.Is(res.Err, seal.ErrCorrupt):
@@ -62,24 +81,26 @@ func (w *Worker) weighClass(res refresh.Result) (zerolog.Level, string) {
 	switch res.Class {
 	case refresh.ClassOK:
 		if res.Err != nil {
-			return zerolog.WarnLevel, "refreshed, with trouble"
+			return zerolog.WarnLevel, "refreshed, with the trouble in error: the new token is stored, see to what the error names"
 		}
 		return zerolog.DebugLevel, "refreshed"
 	case refresh.ClassFresh:
 		if res.Err != nil {
-			return w.loudness(res, zerolog.WarnLevel), "a job ended without an attempt"
+			return w.loudness(res, zerolog.WarnLevel), "a job ended without an attempt, and the scheduler asks again: see what the error names"
 		}
 		return zerolog.DebugLevel, "nothing to do"
 	case refresh.ClassTransient, refresh.ClassThrottled:
-		return w.loudness(res, zerolog.WarnLevel), "not refreshed, tried again"
+		return w.loudness(res, zerolog.WarnLevel), "not refreshed, tried again by itself, later with each failure: " +
+			"freshet show says when; see to the provider, or the way to it, if it lasts"
 	case refresh.ClassUnknown:
-		return zerolog.WarnLevel, "the outcome is unknown: treated by the provider's rotation class"
+		return zerolog.WarnLevel, "the outcome is unknown, and the provider's rotation class decides what follows: " +
+			"freshet show says when; see that the declared rotation is the provider's"
 	case refresh.ClassRejected:
-		return zerolog.WarnLevel, "the provider rejects the grant: asked once more, then a person must log in again"
+		return zerolog.WarnLevel, "the provider rejects the grant: asked once more, then a person must log in again with freshet login"
 	case refresh.ClassMisconfigured:
 		return w.loudness(res, zerolog.ErrorLevel), "the provider refuses our client: check client_id, client_secret and auth_style, then apply; no credential is marked"
 	default:
-		return w.loudness(res, zerolog.ErrorLevel), "this worker cannot do its work and leaves the lane for a while"
+		return w.loudness(res, zerolog.ErrorLevel), "this worker cannot do its work and leaves the lane for a few seconds: see to what the error names on this host"
 	}
 }
 

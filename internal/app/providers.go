@@ -68,12 +68,19 @@ func (t *providerTable) remove(name string) {
 	delete(t.known, name)
 }
 
-// fill notes that every definition there was at the start is in.
-func (t *providerTable) fill() {
+// fill notes that a watch has brought every definition there is, forgets those that it has not seen, and returns their names.
+func (t *providerTable) fill(seen map[string]bool) (forgotten []string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	for name := range t.known {
+		if !seen[name] {
+			forgotten = append(forgotten, name)
+			delete(t.known, name)
+		}
+	}
 	t.filled = true
 	t.poke()
+	return forgotten
 }
 
 func (t *providerTable) ready() bool {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/freshetdev/freshet/internal/authserver"
 	"github.com/freshetdev/freshet/internal/enroll"
+	"github.com/freshetdev/freshet/internal/natstest"
 	"github.com/freshetdev/freshet/pkg/events"
 	"github.com/freshetdev/freshet/pkg/provider"
 )
@@ -100,7 +101,7 @@ func lifePolicies() map[string]func(*provider.Definition) {
 // forward on the second night.
 func TestTwoDaysInTheLife(t *testing.T) {
 	const days = 2 // each costs about seven seconds of real time
-	virtual(t, func(t *testing.T) {
+	natstest.Bubble(t, func(t *testing.T) {
 		time.Sleep(time.Until(time.Date(2000, time.March, 24, 20, 0, 0, 0, time.UTC)))
 		lives := livesOf(days)
 		lifetime := func(account string, _ int) time.Duration {

@@ -9,6 +9,7 @@ import (
 	"github.com/freshetdev/freshet/internal/app"
 	"github.com/freshetdev/freshet/internal/authserver"
 	"github.com/freshetdev/freshet/internal/broker"
+	"github.com/freshetdev/freshet/internal/natstest"
 	"github.com/freshetdev/freshet/pkg/events"
 	"github.com/freshetdev/freshet/pkg/refresh"
 )
@@ -32,7 +33,7 @@ func (f *fleet) demand(c events.Credential, newerThan uint64) <-chan demanded {
 }
 
 func TestDemandIsAnsweredByTheNewVersion(t *testing.T) {
-	virtual(t, func(t *testing.T) {
+	natstest.Bubble(t, func(t *testing.T) {
 		f := newFleet(t, fleetConfig{Workers: 1})
 		alice, bob := f.enrol("alice"), f.enrol("bob")
 		got := <-f.demand(alice, 1)
@@ -54,7 +55,7 @@ func TestDemandIsAnsweredByTheNewVersion(t *testing.T) {
 
 // TestDemandOutlivesAJobThatAsksForLess: the queue holds one job per credential, and not always the one that is needed.
 func TestDemandOutlivesAJobThatAsksForLess(t *testing.T) {
-	virtual(t, func(t *testing.T) {
+	natstest.Bubble(t, func(t *testing.T) {
 		f := newFleet(t, fleetConfig{})
 		alice := f.enrol("alice")
 		f.must(f.PublishJob(f.ctx, alice.Key(), refresh.Job{Reason: events.ReasonScheduled, NewerThan: 0}, ""))
@@ -72,7 +73,7 @@ func TestDemandOutlivesAJobThatAsksForLess(t *testing.T) {
 }
 
 func TestDemandIsAnsweredByAFailure(t *testing.T) {
-	virtual(t, func(t *testing.T) {
+	natstest.Bubble(t, func(t *testing.T) {
 		f := newFleet(t, fleetConfig{Workers: 1})
 		alice := f.enrol("alice")
 		f.must(f.auth.SetFaults([]authserver.Fault{{Kind: authserver.FaultError, Code: "temporarily_unavailable"}}))
@@ -91,7 +92,7 @@ func TestDemandIsAnsweredByAFailure(t *testing.T) {
 // TestDemandIsAnsweredByThePersonItNeeds: at the provider's first word the demand failed; once it is confirmed every
 // further demand hears that a person must act, and nothing is presented for it.
 func TestDemandIsAnsweredByThePersonItNeeds(t *testing.T) {
-	virtual(t, func(t *testing.T) {
+	natstest.Bubble(t, func(t *testing.T) {
 		f := newFleet(t, fleetConfig{Workers: 1, Schedulers: 1})
 		alice := f.enrol("alice")
 		f.auth.Revoke("alice")
@@ -115,7 +116,7 @@ func TestDemandIsAnsweredByThePersonItNeeds(t *testing.T) {
 func TestDemandIsAnsweredByTheEndOfTheCredential(t *testing.T) {
 	for _, state := range []refresh.State{refresh.StateDeleted, refresh.StateRevoked} {
 		t.Run(string(state), func(t *testing.T) {
-			virtual(t, func(t *testing.T) {
+			natstest.Bubble(t, func(t *testing.T) {
 				f := newFleet(t, fleetConfig{})
 				alice := f.enrol("alice")
 				answer := f.demand(alice, 1)
@@ -131,7 +132,7 @@ func TestDemandIsAnsweredByTheEndOfTheCredential(t *testing.T) {
 }
 
 func TestDemandEndsWithItsContext(t *testing.T) {
-	virtual(t, func(t *testing.T) {
+	natstest.Bubble(t, func(t *testing.T) {
 		f := newFleet(t, fleetConfig{})
 		begun := time.Now()
 		if got := <-f.demand(f.enrol("alice"), 1); !errors.Is(got.err, context.DeadlineExceeded) {
@@ -144,7 +145,7 @@ func TestDemandEndsWithItsContext(t *testing.T) {
 }
 
 func TestDemandForAProviderThatNobodyApplied(t *testing.T) {
-	virtual(t, func(t *testing.T) {
+	natstest.Bubble(t, func(t *testing.T) {
 		f := newFleet(t, fleetConfig{})
 		got := <-f.demand(events.Credential{Provider: "nobody", Account: "alice"}, 1)
 		if !errors.Is(got.err, broker.ErrUnknownProvider) {

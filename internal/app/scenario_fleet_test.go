@@ -6,11 +6,12 @@ import (
 	"time"
 
 	"github.com/freshetdev/freshet/internal/authserver"
+	"github.com/freshetdev/freshet/internal/natstest"
 )
 
 // TestThreeSchedulersMakeOneAttemptEachTime: without a leader, and with nobody to tell them, they ask for each refresh once.
 func TestThreeSchedulersMakeOneAttemptEachTime(t *testing.T) {
-	virtual(t, func(t *testing.T) {
+	natstest.Bubble(t, func(t *testing.T) {
 		const n, hours = 100, 2
 		f := newFleet(t, fleetConfig{Schedulers: 3, Workers: 2, Auth: authserver.Config{Latency: 300 * time.Millisecond}})
 		for i := range n {

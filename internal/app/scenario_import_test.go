@@ -8,13 +8,14 @@ import (
 	"time"
 
 	"github.com/freshetdev/freshet/internal/enroll"
+	"github.com/freshetdev/freshet/internal/natstest"
 	"github.com/freshetdev/freshet/pkg/events"
 	"github.com/freshetdev/freshet/pkg/provider"
 )
 
 // TestABulkImportComesBackSpread: a thousand tokens that end at the same moment are not renewed at the same moment.
 func TestABulkImportComesBackSpread(t *testing.T) {
-	virtual(t, func(t *testing.T) {
+	natstest.Bubble(t, func(t *testing.T) {
 		const n = 1000
 		f := newFleet(t, fleetConfig{Schedulers: 1, Workers: 2, Hands: 8})
 		begun := time.Now()

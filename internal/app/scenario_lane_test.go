@@ -9,6 +9,7 @@ import (
 
 	"github.com/freshetdev/freshet/internal/app"
 	"github.com/freshetdev/freshet/internal/authserver"
+	"github.com/freshetdev/freshet/internal/natstest"
 	"github.com/freshetdev/freshet/pkg/events"
 	"github.com/freshetdev/freshet/pkg/provider"
 	"github.com/freshetdev/freshet/pkg/refresh"
@@ -23,7 +24,7 @@ func (f *fleet) pause() *provider.Pause {
 }
 
 func TestManyWhoPauseTellItOnce(t *testing.T) {
-	virtual(t, func(t *testing.T) {
+	natstest.Bubble(t, func(t *testing.T) {
 		f := newFleet(t, fleetConfig{})
 		until := f.Now().Add(time.Minute).Truncate(time.Second).UTC()
 		var all sync.WaitGroup
@@ -50,7 +51,7 @@ func TestManyWhoPauseTellItOnce(t *testing.T) {
 }
 
 func TestWorkersLeaveAnOperatorsPauseAlone(t *testing.T) {
-	virtual(t, func(t *testing.T) {
+	natstest.Bubble(t, func(t *testing.T) {
 		f := newFleet(t, fleetConfig{})
 		operators := provider.Pause{By: "operator:carol", Until: f.Now().Add(time.Minute).Truncate(time.Second).UTC(), Reason: "maintenance"}
 		f.must(app.PauseLane(f.ctx, f.Broker, "acme", operators, "test"))
@@ -72,7 +73,7 @@ func TestWorkersLeaveAnOperatorsPauseAlone(t *testing.T) {
 
 // TestAWorkersPauseIsOnlyEverExtended: what each of them heard from the provider counts until the last of it is over.
 func TestAWorkersPauseIsOnlyEverExtended(t *testing.T) {
-	virtual(t, func(t *testing.T) {
+	natstest.Bubble(t, func(t *testing.T) {
 		f := newFleet(t, fleetConfig{})
 		now := f.Now().Truncate(time.Second).UTC()
 		for i, minutes := range []int{2, 1, 3} {
@@ -100,7 +101,7 @@ func TestThrottledLaneWaits(t *testing.T) {
 		{0, 10 * time.Second},
 	} {
 		t.Run(asks.retryAfter.String(), func(t *testing.T) {
-			virtual(t, func(t *testing.T) {
+			natstest.Bubble(t, func(t *testing.T) {
 				const n = 20
 				f := newFleet(t, fleetConfig{
 					Schedulers: 2, Workers: 2,
@@ -138,7 +139,7 @@ func TestThrottledLaneWaits(t *testing.T) {
 // TestMisconfiguredLaneMarksNobody: when the provider refuses our client, the lane waits and is probed, and no credential
 // hears of it.
 func TestMisconfiguredLaneMarksNobody(t *testing.T) {
-	virtual(t, func(t *testing.T) {
+	natstest.Bubble(t, func(t *testing.T) {
 		const n, hands = 40, 4
 		f := newFleet(t, fleetConfig{
 			Schedulers: 2, Workers: 2, Auth: authserver.Config{Latency: 100 * time.Millisecond},
@@ -187,7 +188,7 @@ func (f *fleet) wantProbes(hands int) {
 
 // TestMostUrgentFirstAfterAPause: an operator's pause leaves many due at once; deadlines decide who goes first.
 func TestMostUrgentFirstAfterAPause(t *testing.T) {
-	virtual(t, func(t *testing.T) {
+	natstest.Bubble(t, func(t *testing.T) {
 		const n, hands = 60, 2
 		f := newFleet(t, fleetConfig{
 			Schedulers: 2, Workers: 2, Auth: authserver.Config{Lifetime: staggered(n), Latency: 2 * time.Second},

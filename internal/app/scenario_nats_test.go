@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/freshetdev/freshet/internal/authserver"
+	"github.com/freshetdev/freshet/internal/natstest"
 	"github.com/freshetdev/freshet/pkg/events"
 )
 
@@ -28,13 +29,13 @@ func (f *fleet) startAll() {
 }
 
 func TestNATSIsAbsentAtTheStart(t *testing.T) {
-	virtual(t, func(t *testing.T) {
+	natstest.Bubble(t, func(t *testing.T) {
 		f := natsFleet(t)
-		f.nats.stop()
+		f.nats.Stop()
 		f.startAll()
 		time.Sleep(5 * time.Minute)
 		f.wantSaid("waiting for NATS", 1)
-		f.nats.start()
+		f.must(f.nats.Start())
 		time.Sleep(time.Hour)
 		f.wantSaid("NATS is here", 1)
 		f.wantSaid("started", 1)
@@ -57,13 +58,13 @@ func TestNATSIsLostInTheMiddle(t *testing.T) {
 		{"and the workers are started anew", 10 * time.Minute, true},
 	} {
 		t.Run(loss.name, func(t *testing.T) {
-			virtual(t, func(t *testing.T) {
+			natstest.Bubble(t, func(t *testing.T) {
 				f := natsFleet(t)
 				f.startAll()
 				for len(f.asked()) == 0 {
 					time.Sleep(time.Second)
 				}
-				f.nats.stop()
+				f.nats.Stop()
 				asked := len(f.asked())
 				time.Sleep(loss.lasts / 2)
 				if loss.restart {
@@ -77,7 +78,7 @@ func TestNATSIsLostInTheMiddle(t *testing.T) {
 					t.Errorf("%d tokens were presented without a claim", now-asked)
 				}
 				f.wantSaid("NATS is gone", 1)
-				f.nats.start()
+				f.must(f.nats.Start())
 				time.Sleep(time.Hour)
 				if !loss.restart {
 					f.wantSaid("NATS is back", 1)

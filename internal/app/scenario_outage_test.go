@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/freshetdev/freshet/internal/authserver"
+	"github.com/freshetdev/freshet/internal/natstest"
 	"github.com/freshetdev/freshet/pkg/events"
 	"github.com/freshetdev/freshet/pkg/provider"
 	"github.com/freshetdev/freshet/pkg/refresh"
@@ -40,7 +41,7 @@ func outages() []outage {
 func TestProviderIsDownForAnHour(t *testing.T) {
 	for _, o := range outages() {
 		t.Run(o.name, func(t *testing.T) {
-			virtual(t, func(t *testing.T) {
+			natstest.Bubble(t, func(t *testing.T) {
 				const n, rate, hands = 30, 2, 4
 				f := newFleet(t, fleetConfig{
 					Schedulers: 2, Workers: 2,

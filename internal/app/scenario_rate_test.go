@@ -10,6 +10,7 @@ import (
 
 	"github.com/freshetdev/freshet/internal/app"
 	"github.com/freshetdev/freshet/internal/authserver"
+	"github.com/freshetdev/freshet/internal/natstest"
 	"github.com/freshetdev/freshet/pkg/events"
 	"github.com/freshetdev/freshet/pkg/provider"
 	"github.com/freshetdev/freshet/pkg/refresh"
@@ -17,7 +18,7 @@ import (
 
 // TestRateHoldsOverTheFleet: three schedulers and everybody who asks for more share one rate.
 func TestRateHoldsOverTheFleet(t *testing.T) {
-	virtual(t, func(t *testing.T) {
+	natstest.Bubble(t, func(t *testing.T) {
 		const n, rate = 120, 5
 		f := newFleet(t, fleetConfig{
 			Schedulers: 3, Workers: 2, Auth: authserver.Config{AccessLifetime: 10 * time.Minute, Latency: 150 * time.Millisecond},
@@ -74,7 +75,7 @@ func TestStandstillLeavesNoBacklog(t *testing.T) {
 		}
 	}
 	t.Run("of jobs without workers", func(t *testing.T) {
-		virtual(t, func(t *testing.T) {
+		natstest.Bubble(t, func(t *testing.T) {
 			f := newFleet(t, fleetConfig{Schedulers: 2, Auth: auth, Provider: definition})
 			for i := range n {
 				f.enrol(fmt.Sprintf("user-%03d", i))
@@ -86,7 +87,7 @@ func TestStandstillLeavesNoBacklog(t *testing.T) {
 		})
 	})
 	t.Run("of demands on a paused lane", func(t *testing.T) {
-		virtual(t, func(t *testing.T) {
+		natstest.Bubble(t, func(t *testing.T) {
 			f := newFleet(t, fleetConfig{Workers: 1, Auth: auth, Provider: definition})
 			f.must(app.PauseLane(f.ctx, f.Broker, "acme", provider.Pause{By: "operator"}, "test"))
 			var demands sync.WaitGroup

@@ -22,8 +22,12 @@ func (w *Worker) warnSkew(res refresh.Result) {
 		Msg("the provider's clock and this machine's are apart: check this machine's time synchronisation")
 }
 
-// warnOffset says once an hour that NATS time and this machine's clock are apart. Claims are judged by NATS time alone.
+// warnOffset says once an hour that NATS time and this machine's clock are apart, or that NATS time cannot be had. Claims are
+// judged by NATS time alone.
 func warnOffset(log zerolog.Logger, b *broker.Broker, quiet *limiter) {
+	if err := b.ClockFault(); err != nil && b.Conn().IsConnected() && quiet.allow("NATS time", quietAbout, time.Now()) {
+		log.Warn().Err(err).Msg("NATS time is not known any more: this machine's clock goes on from the last time it was")
+	}
 	offset := b.Offset()
 	if offset.Abs() <= maxSkew || !quiet.allow("clock of NATS", quietAbout, time.Now()) {
 		return

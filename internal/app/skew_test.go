@@ -5,11 +5,13 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/freshetdev/freshet/internal/natstest"
 )
 
 // A provider whose clock is wrong is said once an hour, and its tokens are renewed all the same.
 func TestAProviderWithAWrongClock(t *testing.T) {
-	virtual(t, func(t *testing.T) {
+	natstest.Bubble(t, func(t *testing.T) {
 		f := newFleet(t, fleetConfig{Schedulers: 1, Workers: 1, Wrap: func(h http.Handler) http.Handler {
 			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				w.Header().Set("Date", time.Now().Add(-3*time.Minute).UTC().Format(http.TimeFormat))

@@ -20,6 +20,7 @@ import (
 	"github.com/freshetdev/freshet/internal/app"
 	"github.com/freshetdev/freshet/internal/authserver"
 	"github.com/freshetdev/freshet/internal/broker"
+	"github.com/freshetdev/freshet/internal/natstest"
 	"github.com/freshetdev/freshet/pkg/provider"
 	"github.com/freshetdev/freshet/pkg/refresh"
 	"github.com/freshetdev/freshet/pkg/seal"
@@ -270,7 +271,7 @@ func plantProvider(f *fleet, name, data string) {
 
 // An outage of a provider is a line now and then, however many credentials it hits; debug has the rest.
 func TestAnOutageDoesNotFloodTheLog(t *testing.T) {
-	virtual(t, func(t *testing.T) {
+	natstest.Bubble(t, func(t *testing.T) {
 		f := newFleet(t, fleetConfig{
 			Schedulers: 1, Auth: authserver.Config{AccessLifetime: 10 * time.Minute},
 		})
@@ -302,13 +303,13 @@ func TestAnOutageDoesNotFloodTheLog(t *testing.T) {
 
 // oldNATS is a real server that says it is another version.
 type oldNATS struct {
-	*natsServer
+	*natstest.Server
 	version string
 }
 
 // InProcessConn implements nats.InProcessConnProvider.
 func (n oldNATS) InProcessConn() (net.Conn, error) {
-	c, err := n.natsServer.InProcessConn()
+	c, err := n.Server.InProcessConn()
 	if err != nil {
 		return nil, err
 	}
@@ -350,7 +351,7 @@ func starts(t *testing.T, f *fleet, server nats.InProcessConnProvider) map[strin
 		if err != nil {
 			t.Fatal(err)
 		}
-		t.Cleanup(func() { closeConn(nc) })
+		t.Cleanup(func() { natstest.Close(nc) })
 		return nc
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)

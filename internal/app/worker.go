@@ -77,6 +77,10 @@ func RunWorker(ctx context.Context, cfg WorkerConfig) (err error) {
 		return fmt.Errorf("open journal: %w", err)
 	}
 	defer func() { err = errors.Join(err, w.close()) }()
+	if n := w.journal.Stats().Aside; n > 0 {
+		w.log.Warn().Int("replies", n).Str("dir", cfg.StateDir).
+			Msg("replies that could not be committed lie sealed in this state directory: see the log of the time they came for the credentials, and log in again where one is uncertain")
+	}
 	if err := w.build(); err != nil {
 		return err
 	}
@@ -119,22 +123,44 @@ func (w *Worker) build() error {
 		Worker: w.cfg.Name, Store: w.broker, Exchange: exchange, Journal: outcomes, Teller: w.events,
 		Keys:     refresh.Keys{Bucket: w.broker.Names().TokensBucket(), Grant: w.cfg.Grant, Access: w.cfg.Access},
 		Provider: w.providers.get, Now: w.broker.Now, Ready: ready, Observe: w.observe, Step: w.cfg.Step,
-		Active: w.asker.Active, Revoke: w.asker.Revoke,
+		Active: w.asker.Active, Revoke: w.asker.Revoke, Recall: w.recall,
 		Suspect: func(name string, at time.Time) bool { return w.providers.suspect(name, at, w.broker.Now()) },
 	})
 	return nil
 }
 
 func (w *Worker) run(ctx context.Context) error {
-	w.drainExchanger(ctx)
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return w.broker.RunClock(ctx) })
-	g.Go(func() error { return w.recoverJournal(ctx) })
-	g.Go(func() error { return w.runExchanger(ctx) })
-	lanes := newLanes(w)
-	g.Go(func() error { return lanes.run(ctx) })
-	w.log.Info().Str("nats", w.cfg.Conn.ConnectedServerVersion()).Msg("worker started")
+	g.Go(func() error {
+		if !waitClock(ctx, w.broker, w.log) {
+			return nil
+		}
+		w.drainExchanger(ctx)
+		g.Go(func() error { return w.recoverJournal(ctx) })
+		g.Go(func() error { return w.runExchanger(ctx) })
+		w.log.Info().Str("nats", w.cfg.Conn.ConnectedServerVersion()).Msg("worker started")
+		return newLanes(w).run(ctx)
+	})
 	return stopped(ctx, g.Wait())
+}
+
+// clockWithin is how long the first measurement of NATS time may take before somebody should know.
+const clockWithin = 10 * time.Second
+
+// waitClock waits until NATS time is known, and reports false when ctx ended first. Before, a host whose clock is ahead would
+// take a live claim for a dead one.
+func waitClock(ctx context.Context, b *broker.Broker, log zerolog.Logger) bool {
+	slow := time.AfterFunc(clockWithin, func() {
+		log.Warn().Msg("NATS does not tell its time: nothing starts before it does; see whether this user may ask for STREAM.INFO")
+	})
+	defer slow.Stop()
+	select {
+	case <-b.ClockReady():
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }
 
 // close ends the journal and says what it leaves.
@@ -161,8 +187,11 @@ const recoverEvery = 5 * time.Second
 func (w *Worker) recoverJournal(ctx context.Context) error {
 	tick := time.NewTicker(recoverEvery)
 	defer tick.Stop()
-	checkRecent := true
+	checkRecent, connections := true, uint64(0)
 	for {
+		if n := w.cfg.Conn.Stats().Reconnects; n != connections {
+			checkRecent, connections = true, n // a server that restarted may have forgotten what it acknowledged
+		}
 		warnOffset(w.log, w.broker, &w.quiet)
 		if w.cfg.Conn.IsConnected() && w.providers.ready() {
 			w.recoverAll(ctx, w.journal.Pending())
@@ -170,8 +199,6 @@ func (w *Worker) recoverJournal(ctx context.Context) error {
 				w.recoverAll(ctx, w.journal.Recent())
 			}
 			checkRecent = false
-		} else {
-			checkRecent = true // after an outage the server may have forgotten what it acknowledged
 		}
 		select {
 		case <-ctx.Done():
@@ -183,16 +210,28 @@ func (w *Worker) recoverJournal(ctx context.Context) error {
 	}
 }
 
+// recoverAtOnce is how many outcomes are carried into the store side by side: one that must wait delays no other.
+const recoverAtOnce = 16
+
 func (w *Worker) recoverAll(ctx context.Context, entries []journal.Entry) {
+	var g errgroup.Group
+	g.SetLimit(recoverAtOnce)
 	for _, e := range entries {
 		if ctx.Err() != nil {
-			return
+			break
 		}
-		res := w.engine.Recover(ctx, refresh.Entry{ID: e.ID, Key: e.Key, Data: e.Data, Revision: e.Revision})
-		if res.Err != nil && res.Attempt == "" {
-			w.log.Warn().Err(res.Err).Str("attempt", e.ID).Str("key", e.Key).Msg("a journalled outcome cannot be committed yet")
-		}
+		g.Go(func() error { w.recoverOne(ctx, e); return nil })
 	}
+	_ = g.Wait()
+}
+
+func (w *Worker) recoverOne(ctx context.Context, e journal.Entry) {
+	res := w.engine.Recover(ctx, refresh.Entry{ID: e.ID, Key: e.Key, Data: e.Data, Revision: e.Revision})
+	if res.Err == nil || res.Attempt != "" || ctx.Err() != nil || !w.quiet.allow("journal "+e.ID, quietAbout, time.Now()) {
+		return
+	}
+	w.log.Warn().Err(res.Err).Str("attempt", e.ID).Str("key", e.Key).Str("dir", w.cfg.StateDir).
+		Msg("a journalled outcome cannot be committed yet and is tried every few seconds: keep this state directory; apply the provider, or give this worker the key, if that is what is missing")
 }
 
 // journalAdapter lets the engine use the journal.

@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/freshetdev/freshet/internal/broker"
+	"github.com/freshetdev/freshet/internal/natstest"
 	"github.com/freshetdev/freshet/pkg/events"
 )
 
@@ -26,7 +27,7 @@ func actions(changes []broker.Change) string {
 
 func TestSetupIsIdempotent(t *testing.T) {
 	t.Parallel()
-	b := newBroker(t, startServer(t).connect(), broker.Config{})
+	b := newBroker(t, startServer(t, natstest.Options{}).connect(), broker.Config{})
 	want := "bucket tokens W, bucket providers W, stream REFRESH_JOBS W, stream TOKEN_EVENTS W"
 	for _, step := range []struct {
 		cfg  broker.SetupConfig
@@ -49,7 +50,7 @@ func TestSetupIsIdempotent(t *testing.T) {
 
 func TestDryRunCreatesNothing(t *testing.T) {
 	t.Parallel()
-	b := newBroker(t, startServer(t).connect(), broker.Config{})
+	b := newBroker(t, startServer(t, natstest.Options{}).connect(), broker.Config{})
 	if _, err := b.Setup(t.Context(), broker.SetupConfig{DryRun: true}); err != nil {
 		t.Fatal(err)
 	}
@@ -81,7 +82,7 @@ func TestCheckNamesOnlyWhatIsMissing(t *testing.T) {
 
 func TestSetupReportsDifferencesAndLeavesThem(t *testing.T) {
 	t.Parallel()
-	b := newBroker(t, startServer(t).connect(), broker.Config{})
+	b := newBroker(t, startServer(t, natstest.Options{}).connect(), broker.Config{})
 	_, err := b.JetStream().CreateStream(t.Context(), jetstream.StreamConfig{
 		Name: "KV_tokens", Subjects: []string{"$KV.tokens.>"}, MaxMsgsPerSubject: 5, MaxAge: time.Hour,
 	})
@@ -105,7 +106,7 @@ func TestSetupReportsDifferencesAndLeavesThem(t *testing.T) {
 
 func TestSetupOfAskedForSettings(t *testing.T) {
 	t.Parallel()
-	b := newBroker(t, startServer(t).connect(), broker.Config{})
+	b := newBroker(t, startServer(t, natstest.Options{}).connect(), broker.Config{})
 	if _, err := b.Setup(t.Context(), broker.SetupConfig{EventsMaxAge: 48 * time.Hour}); err != nil {
 		t.Fatal(err)
 	}
@@ -140,7 +141,7 @@ func TestBucketsOpenAsBuckets(t *testing.T) {
 
 func TestUnsetUpServerSaysWhatToDo(t *testing.T) {
 	t.Parallel()
-	b := newBroker(t, startServer(t).connect(), broker.Config{})
+	b := newBroker(t, startServer(t, natstest.Options{}).connect(), broker.Config{})
 	_, err := b.Get(t.Context(), credential("alice"))
 	if !errors.Is(err, broker.ErrNotSetUp) || !strings.Contains(err.Error(), "freshet setup") {
 		t.Fatalf("got %v", err)
@@ -149,7 +150,7 @@ func TestUnsetUpServerSaysWhatToDo(t *testing.T) {
 
 func TestNamespacesDoNotSeeEachOther(t *testing.T) {
 	t.Parallel()
-	n := startServer(t)
+	n := startServer(t, natstest.Options{})
 	brokers := map[string]*broker.Broker{}
 	for _, ns := range []string{"", "staging", "prod"} {
 		names, err := events.NewNames(ns)

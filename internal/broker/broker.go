@@ -80,32 +80,18 @@ type Broker struct {
 	clock    *clock
 }
 
-// New returns a Broker on a connection made with ConnectOptions. It puts itself in front of the connection's error
-// and disconnect handlers, so that no request waits for an answer that cannot come.
+// New returns a Broker on a connection made with ConnectOptions. What it needs stands in front of the connection's error
+// and disconnect handlers from then on, once for all Brokers of a connection, so that no request waits for an answer
+// that cannot come.
 func New(nc *nats.Conn, cfg Config) (*Broker, error) {
 	cfg = cfg.withDefaults()
 	js, err := newJetStream(nc, cfg)
 	if err != nil {
 		return nil, fmt.Errorf("open JetStream: %w", err)
 	}
-	b := &Broker{
-		nc: nc, js: js, cfg: cfg, names: cfg.Names, prefix: cfg.apiPrefix(),
-		inflight: newInflight(cmp.Or(nc.Opts.InboxPrefix, "_INBOX")), clock: newClock(),
-	}
-	failed, disconnected := nc.ErrorHandler(), nc.DisconnectErrHandler()
-	nc.SetErrorHandler(func(nc *nats.Conn, sub *nats.Subscription, err error) {
-		b.inflight.failed(err)
-		if failed != nil {
-			failed(nc, sub, err)
-		}
-	})
-	nc.SetDisconnectErrHandler(func(nc *nats.Conn, err error) {
-		b.inflight.disconnected()
-		if disconnected != nil {
-			disconnected(nc, err)
-		}
-	})
-	return b, nil
+	return &Broker{
+		nc: nc, js: js, cfg: cfg, names: cfg.Names, prefix: cfg.apiPrefix(), inflight: inflightOn(nc), clock: newClock(),
+	}, nil
 }
 
 func newJetStream(nc *nats.Conn, cfg Config) (jetstream.JetStream, error) {

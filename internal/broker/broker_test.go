@@ -5,10 +5,10 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 
 	"github.com/freshetdev/freshet/internal/broker"
+	"github.com/freshetdev/freshet/internal/natstest"
 )
 
 func TestServerVersion(t *testing.T) {
@@ -40,12 +40,12 @@ func TestServerVersion(t *testing.T) {
 
 func TestCheckServer(t *testing.T) {
 	t.Parallel()
-	n := startServer(t)
+	n := startServer(t, natstest.Options{})
 	b := newBroker(t, n.connect(), broker.Config{})
 	if err := b.CheckServer(); err != nil {
 		t.Fatal(err)
 	}
-	closeConn(b.Conn())
+	natstest.Close(b.Conn())
 	if err := b.CheckServer(); !errors.Is(err, nats.ErrDisconnected) {
 		t.Fatalf("want ErrDisconnected, got %v", err)
 	}
@@ -53,7 +53,7 @@ func TestCheckServer(t *testing.T) {
 
 func TestDomainAndPrefixExcludeEachOther(t *testing.T) {
 	t.Parallel()
-	n := startServer(t)
+	n := startServer(t, natstest.Options{})
 	if _, err := broker.New(n.connect(), broker.Config{Domain: "hub", APIPrefix: "JS.acc"}); err == nil {
 		t.Fatal("want an error")
 	}
@@ -61,7 +61,7 @@ func TestDomainAndPrefixExcludeEachOther(t *testing.T) {
 
 func TestJetStreamBehindADomain(t *testing.T) {
 	t.Parallel()
-	n := startServer(t, func(o *server.Options) { o.JetStreamDomain = "hub" })
+	n := startServer(t, natstest.Options{JetStreamDomain: "hub"})
 	b := newBroker(t, n.connect(), broker.Config{Domain: "hub"})
 	mustSetup(t, b)
 	lane := mustLane(t, b, acme())
@@ -82,7 +82,7 @@ func TestJetStreamBehindADomain(t *testing.T) {
 
 func TestPublishWhileAwayFailsAtOnce(t *testing.T) {
 	t.Parallel()
-	n := startServer(t)
+	n := startServer(t, natstest.Options{})
 	lost, back := make(chan error, 100), make(chan string, 100)
 	nc := n.connectWith(broker.ConnectHooks{
 		Disconnected: func(err error) { lost <- err },
@@ -91,7 +91,7 @@ func TestPublishWhileAwayFailsAtOnce(t *testing.T) {
 	receive(t, back)
 	b := newBroker(t, nc, broker.Config{})
 	mustSetup(t, b)
-	n.stop()
+	n.Stop()
 	receive(t, lost)
 	if err := b.PublishJob(t.Context(), "acme.alice", job(1), ""); !errors.Is(err, nats.ErrReconnectBufExceeded) {
 		t.Fatalf("want ErrReconnectBufExceeded, got %v", err)

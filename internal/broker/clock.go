@@ -2,27 +2,33 @@ package broker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/freshetdev/freshet/internal/sleep"
 )
 
 const (
 	clockInterval = 30 * time.Second
 	clockRetry    = 5 * time.Second // after a measurement that failed
 	clockSamples  = 5
+	// clockBound is how long a measurement is good: ten intervals. In that time clocks drift by milliseconds.
+	clockBound = 5 * time.Minute
 )
 
 // clock keeps NATS time: the clock of the server that stamps the records' messages.
 type clock struct {
 	anchor    atomic.Pointer[clockSample] // the last good measurement
 	lastError atomic.Pointer[error]       // of the measurements since; nil when the last one was good
+	begun     time.Time
 	ready     chan struct{}
 	once      sync.Once
 }
 
-func newClock() *clock { return &clock{ready: make(chan struct{})} }
+func newClock() *clock { return &clock{begun: time.Now(), ready: make(chan struct{})} }
 
 // clockSample is one look at the server's clock.
 type clockSample struct {
@@ -35,11 +41,6 @@ func (s clockSample) roundTrip() time.Duration { return s.received.Sub(s.sent) }
 // at returns NATS time at a local time. It goes by the monotonic clock, so that a step of the wall clock does not reach it.
 func (s clockSample) at(local time.Time) time.Time {
 	return s.server.Add(s.roundTrip()/2 + local.Sub(s.received))
-}
-
-// offset is how far NATS time was ahead of the local wall clock when it was measured.
-func (s clockSample) offset() time.Duration {
-	return s.at(s.received).Sub(s.received.Round(0))
 }
 
 // bestSample returns the one with the shortest round trip: the server's clock is known to half of that.
@@ -69,39 +70,37 @@ func (b *Broker) Offset() time.Duration {
 	return b.Now().Sub(time.Now().Round(0))
 }
 
-// ClockReading tells how well NATS time is known.
-type ClockReading struct {
-	Offset    time.Duration // NATS time minus local wall clock when measured
-	Precision time.Duration // how far off that may be: half a round trip
-	At        time.Time     // local time of the measurement; zero: there was none yet
-	Stale     bool          // three intervals have passed without a measurement
-	Err       error         // what is wrong with the latest attempt to measure; nil: nothing
-}
-
-// Clock returns the present reading.
-func (b *Broker) Clock() ClockReading {
-	r := ClockReading{Stale: true}
-	if err := b.clock.lastError.Load(); err != nil {
-		r.Err = *err
-	}
+// ClockFault returns nil, or why NATS time has not been measured for more than 5 minutes, and what to do. Now goes on by the
+// local monotonic clock meanwhile, which is good for hours unless the machine sleeps.
+func (b *Broker) ClockFault() error {
+	since := b.clock.begun
 	if s := b.clock.anchor.Load(); s != nil {
-		r.Offset, r.Precision, r.At = s.offset(), s.roundTrip()/2, s.received.Round(0)
-		r.Stale = time.Since(s.received) > 3*clockInterval
+		since = s.received
 	}
-	return r
+	age := time.Since(since)
+	if age <= clockBound {
+		return nil
+	}
+	err := errors.New("nobody has tried")
+	if last := b.clock.lastError.Load(); last != nil {
+		err = *last
+	}
+	return fmt.Errorf("NATS time has not been measured for %v: check that NATS answers, and that this process may publish to %sSTREAM.INFO.%s: %w",
+		age.Round(time.Second), b.prefix, b.names.TokensStream(), err)
 }
 
 // ClockReady is closed once NATS time has been measured.
 func (b *Broker) ClockReady() <-chan struct{} { return b.clock.ready }
 
-// RunClock measures NATS time now and every 30 s, until ctx ends; it then returns nil. What goes wrong is in Clock.
+// RunClock measures NATS time now and every 30 s, until ctx ends; it then returns nil. What goes wrong is in
+// ClockFault.
 func (b *Broker) RunClock(ctx context.Context) error {
 	for {
 		wait := clockInterval
 		if err := b.measureClock(ctx); err != nil {
 			wait = clockRetry
 		}
-		if sleep(ctx, wait) != nil {
+		if !sleep.For(ctx, wait) {
 			return nil
 		}
 	}

@@ -1,23 +1,24 @@
 package broker_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/freshetdev/freshet/internal/broker"
+	"github.com/freshetdev/freshet/internal/natstest"
 )
 
 func TestNatsTimeIsLocalTimeHere(t *testing.T) {
 	t.Parallel()
 	b, _ := setUp(t)
-	if r := b.Clock(); !r.At.IsZero() || !r.Stale || b.Offset().Abs() > time.Second {
-		t.Errorf("before the first measurement: %+v", r)
+	if err := b.ClockFault(); err != nil || b.Offset().Abs() > time.Second {
+		t.Errorf("before the first measurement: offset %v, %v", b.Offset(), err)
 	}
 	stop := run(t, b.RunClock)
 	receive(t, b.ClockReady())
-	r := b.Clock()
-	if r.At.IsZero() || r.Stale || r.Err != nil || r.Offset.Abs() > r.Precision+100*time.Millisecond {
-		t.Errorf("same machine, same clock: %+v", r)
+	if err := b.ClockFault(); err != nil || b.Offset().Abs() > time.Second {
+		t.Errorf("same machine, same clock: offset %v, %v", b.Offset(), err)
 	}
 	if d := time.Until(b.Now()).Abs(); d > time.Second {
 		t.Errorf("NATS time is %v off", d)
@@ -65,23 +66,46 @@ func TestClockTakesTheFastestSample(t *testing.T) {
 }
 
 func TestClockIsMeasuredAgainAndTellsWhenItCannot(t *testing.T) {
-	virtual(t, func(t *testing.T) {
+	natstest.Bubble(t, func(t *testing.T) {
 		b, n := setUp(t)
 		stop := run(t, b.RunClock)
 		<-b.ClockReady()
-		first := b.Clock().At
-		time.Sleep(45 * time.Second)
-		if second := b.Clock(); second.At.Sub(first) < 29*time.Second || second.Stale {
-			t.Errorf("measured at %v, then %+v", first, second)
+		time.Sleep(time.Hour)
+		if err := b.ClockFault(); err != nil {
+			t.Errorf("an hour with a server: %v", err)
 		}
-		n.stop()
+		n.Stop()
 		before := b.Now()
-		time.Sleep(3 * time.Minute)
-		if r := b.Clock(); !r.Stale || r.Err == nil {
-			t.Errorf("without a server: %+v", r)
+		time.Sleep(4 * time.Minute)
+		if err := b.ClockFault(); err != nil {
+			t.Errorf("four minutes without a server: %v", err)
 		}
-		if d := b.Now().Sub(before); d != 3*time.Minute {
+		time.Sleep(2 * time.Minute)
+		if err := b.ClockFault(); err == nil || !strings.Contains(err.Error(), "STREAM.INFO.KV_tokens") {
+			t.Errorf("six minutes without a server: %v", err)
+		}
+		if d := b.Now().Sub(before); d != 6*time.Minute {
 			t.Errorf("NATS time went on by %v", d)
+		}
+		n.start()
+		time.Sleep(time.Minute)
+		if err := b.ClockFault(); err != nil {
+			t.Errorf("a minute after the server came back: %v", err)
+		}
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestClockThatWasNeverMeasured(t *testing.T) {
+	natstest.Bubble(t, func(t *testing.T) {
+		n := startServer(t, natstest.Options{})
+		b := newBroker(t, n.connect(), broker.Config{})
+		stop := run(t, b.RunClock)
+		time.Sleep(6 * time.Minute)
+		if err := b.ClockFault(); err == nil || !strings.Contains(err.Error(), "stream not found") {
+			t.Errorf("without the stream: %v", err)
 		}
 		if err := stop(); err != nil {
 			t.Error(err)

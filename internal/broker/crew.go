@@ -3,16 +3,43 @@ package broker
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
 )
 
+// Hands is how many jobs one Lane.Run carries out at once. It may be changed while the lane runs. Make it with NewHands.
+type Hands struct {
+	n       atomic.Int64
+	changed chan struct{} // there are more or fewer than before
+}
+
+// NewHands returns n hands, of which there should be at least one.
+func NewHands(n int) *Hands {
+	h := &Hands{changed: make(chan struct{}, 1)}
+	h.n.Store(int64(n))
+	return h
+}
+
+// Set makes it n hands. Jobs that are in hand are finished, so that fewer take effect as they end.
+func (h *Hands) Set(n int) {
+	if h.n.Swap(int64(n)) == int64(n) {
+		return
+	}
+	select {
+	case h.changed <- struct{}{}:
+	default: // a signal is waiting already
+	}
+}
+
+func (h *Hands) count() int { return int(h.n.Load()) }
+
 // crew is the hands of one Lane.Run, over all its sessions, and the account of what was asked for on their behalf.
-// One lock covers both, because the invariant does: busy + open is never above hands, and a wake-up follows
-// whatever makes it smaller.
+// One lock covers both, because the invariant does: busy + open is never above hands, unless these just became fewer, and a
+// wake-up follows whatever makes it smaller.
 type crew struct {
-	hands   int
+	hands   *Hands
 	handle  HandleFunc
 	ctx     context.Context // of the handlers
 	wake    chan struct{}   // there may be something to ask for
@@ -22,11 +49,12 @@ type crew struct {
 	busy    int
 	session *pull // whose messages are taken; nil between sessions
 	open    int   // jobs the session has asked for and not got
+	resting bool  // what expires is not asked for again until nothing is open, or a job comes
 	heard   time.Time
 	worked  bool // the session got a sensible word from the server
 }
 
-func newCrew(ctx context.Context, hands int, handle HandleFunc) *crew {
+func newCrew(ctx context.Context, hands *Hands, handle HandleFunc) *crew {
 	return &crew{hands: hands, handle: handle, ctx: ctx, wake: make(chan struct{}, 1)}
 }
 
@@ -34,7 +62,7 @@ func newCrew(ctx context.Context, hands int, handle HandleFunc) *crew {
 func (c *crew) begin(p *pull) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.session, c.open, c.heard, c.worked = p, 0, time.Now(), false
+	c.session, c.open, c.resting, c.heard, c.worked = p, 0, false, time.Now(), false
 }
 
 // end takes no more jobs, and reports whether the session worked at all.
@@ -45,28 +73,42 @@ func (c *crew) end() (worked bool) {
 	return c.worked
 }
 
-// ask returns for how many jobs a request is due: one for each free hand that nothing was asked for yet.
+// ask returns for how many jobs a request is due: one for each free hand that nothing was asked for yet. Requests that expire on
+// an idle lane wait for the last of them and become one: each costs heartbeats and a renewal for as long as it
+// stands, and every job leaves one more.
 func (c *crew) ask() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	n := c.hands - c.busy - c.open
-	if n > 0 {
-		c.open += n
-		c.heard = time.Now()
+	n := c.hands.count() - c.busy - c.open
+	if n <= 0 || c.resting && c.open > 0 {
+		return 0
 	}
+	c.open += n
+	c.resting, c.heard = false, time.Now()
 	return n
+}
+
+// tooMany reports whether more was asked for than there are hands left to take.
+func (c *crew) tooMany() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.open > 0 && c.busy+c.open > c.hands.count()
 }
 
 // give hands a job of session p to a free hand; false: there is none, or the session is over.
 func (c *crew) give(p *pull, msg *nats.Msg) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.session != p || c.busy >= c.hands {
+	if c.session != p || c.busy >= c.hands.count() {
 		return false
 	}
 	c.heard, c.worked = time.Now(), true
 	c.open = max(0, c.open-1)
 	c.busy++
+	if c.resting { // where one job is there may be more
+		c.resting = false
+		c.signal()
+	}
 	c.running.Go(func() {
 		defer c.finish()
 		c.handle(c.ctx, p.lane.b.delivery(msg))
@@ -91,6 +133,7 @@ func (c *crew) expired(p *pull, n int) {
 	c.heard, c.worked = time.Now(), true
 	c.open = max(0, c.open-n)
 	if n > 0 {
+		c.resting = true
 		c.signal()
 	}
 }

@@ -2,20 +2,18 @@ package broker_test
 
 import (
 	"context"
-	"net"
 	"os"
 	"runtime"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
-	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats-server/v2/server/ats"
 	"github.com/nats-io/nats.go"
 	"go.uber.org/goleak"
 
 	"github.com/freshetdev/freshet/internal/broker"
+	"github.com/freshetdev/freshet/internal/natstest"
 	"github.com/freshetdev/freshet/pkg/events"
 	"github.com/freshetdev/freshet/pkg/provider"
 	"github.com/freshetdev/freshet/pkg/refresh"
@@ -35,66 +33,23 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// virtual runs f in virtual time. Such tests must not be parallel: nats.go keeps its timers in a pool, and one that was
-// made in a bubble is fatal elsewhere. Parallel tests start when these are done; two collections empty the pool.
-func virtual(t *testing.T, f func(t *testing.T)) {
-	t.Helper()
-	defer runtime.GC()
-	defer runtime.GC()
-	synctest.Test(t, f)
-}
-
-// natsServer is a real NATS server that can be stopped and started on the same store.
+// natsServer is a real server that these tests connect to in their own way.
 type natsServer struct {
-	tb   testing.TB
-	opts server.Options
-
-	mu sync.Mutex
-	s  *server.Server
+	*natstest.Server
+	tb testing.TB
 }
 
-func startServer(tb testing.TB, change ...func(*server.Options)) *natsServer {
+func startServer(tb testing.TB, opts natstest.Options) *natsServer {
 	tb.Helper()
-	n := &natsServer{tb: tb, opts: server.Options{
-		ServerName: "test", DontListen: true, JetStream: true, StoreDir: tb.TempDir(), NoSigs: true, NoLog: true,
-	}}
-	for _, c := range change {
-		c(&n.opts)
-	}
-	n.start()
-	tb.Cleanup(n.stop)
-	return n
+	return &natsServer{natstest.Run(tb, opts), tb}
 }
 
+// start brings the server up again.
 func (n *natsServer) start() {
 	n.tb.Helper()
-	opts := n.opts // the server writes into its options
-	s, err := server.NewServer(&opts)
-	if err != nil {
+	if err := n.Start(); err != nil {
 		n.tb.Fatal(err)
 	}
-	s.Start()
-	if !s.ReadyForConnections(10 * time.Second) {
-		n.tb.Fatal("server is not ready")
-	}
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.s = s
-}
-
-func (n *natsServer) stop() {
-	n.mu.Lock()
-	s := n.s
-	n.mu.Unlock()
-	s.Shutdown()
-	s.WaitForShutdown()
-}
-
-// InProcessConn connects to whichever server runs now.
-func (n *natsServer) InProcessConn() (net.Conn, error) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return n.s.InProcessConn()
 }
 
 func (n *natsServer) connect(opts ...nats.Option) *nats.Conn {
@@ -109,18 +64,8 @@ func (n *natsServer) connectWith(h broker.ConnectHooks, opts ...nats.Option) *na
 	if err != nil {
 		n.tb.Fatal(err)
 	}
-	n.tb.Cleanup(func() { closeConn(nc) })
+	n.tb.Cleanup(func() { natstest.Close(nc) })
 	return nc
-}
-
-// closeConn closes and waits, so that no goroutine of the library outlives a test.
-func closeConn(nc *nats.Conn) {
-	if nc.IsClosed() {
-		return
-	}
-	closed := nc.StatusChanged(nats.CLOSED)
-	nc.Close()
-	<-closed
 }
 
 func newBroker(tb testing.TB, nc *nats.Conn, cfg broker.Config) *broker.Broker {
@@ -135,7 +80,7 @@ func newBroker(tb testing.TB, nc *nats.Conn, cfg broker.Config) *broker.Broker {
 // setUp returns a Broker on a fresh server with all assets.
 func setUp(tb testing.TB) (*broker.Broker, *natsServer) {
 	tb.Helper()
-	n := startServer(tb)
+	n := startServer(tb, natstest.Options{})
 	b := newBroker(tb, n.connect(), broker.Config{})
 	mustSetup(tb, b)
 	return b, n
@@ -165,6 +110,14 @@ func mustLane(tb testing.TB, b *broker.Broker, d provider.Definition) *broker.La
 		tb.Fatal(err)
 	}
 	return l
+}
+
+// deleteLane removes acme's lane, as an operator may with the tools of NATS.
+func deleteLane(tb testing.TB, b *broker.Broker) {
+	tb.Helper()
+	if err := b.JetStream().DeleteConsumer(tb.Context(), b.Names().JobsStream(), "acme"); err != nil {
+		tb.Fatal(err)
+	}
 }
 
 func credential(account string) events.Credential {

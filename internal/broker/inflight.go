@@ -1,9 +1,11 @@
 package broker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"strings"
 	"sync"
 
@@ -14,6 +16,7 @@ import (
 // their timeout: that a subject is denied, and that the connection an answer was to come by is gone.
 type inflight struct {
 	inboxPrefix string
+	next        nats.ErrHandler // who else hears of the connection's errors; nil: nobody
 
 	mu      sync.Mutex
 	waiting map[*waiter]struct{}
@@ -27,8 +30,50 @@ type waiter struct {
 	cancel  context.CancelCauseFunc
 }
 
-func newInflight(inboxPrefix string) *inflight {
-	return &inflight{inboxPrefix: inboxPrefix + ".", waiting: make(map[*waiter]struct{})}
+// inflightOn returns the one that hears what nc reports: the one that is there already, as its error handler, or a new one in
+// front of the handlers that there are.
+func inflightOn(nc *nats.Conn) *inflight {
+	standing := nc.ErrorHandler()
+	if sameCode(standing, new(inflight).hear) {
+		var who askInflight
+		standing(nc, nil, &who)
+		return who.inflight
+	}
+	f := &inflight{
+		inboxPrefix: cmp.Or(nc.Opts.InboxPrefix, "_INBOX") + ".", next: standing, waiting: make(map[*waiter]struct{}),
+	}
+	nc.SetErrorHandler(f.hear)
+	disconnected := nc.DisconnectErrHandler()
+	nc.SetDisconnectErrHandler(func(nc *nats.Conn, err error) {
+		f.disconnected()
+		if disconnected != nil {
+			disconnected(nc, err)
+		}
+	})
+	return f
+}
+
+// sameCode reports whether two handlers are the same method, of whatever value.
+func sameCode(a, b nats.ErrHandler) bool {
+	return reflect.ValueOf(a).Pointer() == reflect.ValueOf(b).Pointer()
+}
+
+// askInflight is no error of the connection: it asks the handler whose it is.
+type askInflight struct{ inflight *inflight }
+
+func (*askInflight) Error() string { return "whose error handler is this?" }
+
+// hear is the connection's error handler.
+func (f *inflight) hear(nc *nats.Conn, sub *nats.Subscription, err error) {
+	//nolint:errorlint // a question, never wrapped
+	if who, ok := err.(*askInflight); ok {
+		who.inflight = f
+		return
+	}
+	f.failed(err)
+	if f.next != nil {
+		f.next(nc, sub, err)
+	}
 }
 
 // request returns a context that ends, with the reason as its cause, when no answer can come any more: the subject is

@@ -3,6 +3,7 @@ package broker_test
 import (
 	"context"
 	"errors"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -11,21 +12,20 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/freshetdev/freshet/internal/broker"
+	"github.com/freshetdev/freshet/internal/natstest"
 	"github.com/freshetdev/freshet/pkg/refresh"
 )
 
 // restricted starts a set-up server and returns a Broker for a user who may do what allow and inbox say.
 func restricted(t *testing.T, publish, subscribe []string) (guest, root *broker.Broker) {
 	t.Helper()
-	n := startServer(t, func(o *server.Options) {
-		o.Users = []*server.User{
-			{Username: "root", Password: "p"},
-			{Username: "guest", Password: "p", Permissions: &server.Permissions{
-				Publish:   &server.SubjectPermission{Allow: publish},
-				Subscribe: &server.SubjectPermission{Allow: subscribe},
-			}},
-		}
-	})
+	n := startServer(t, natstest.Options{Users: []*server.User{
+		{Username: "root", Password: "p"},
+		{Username: "guest", Password: "p", Permissions: &server.Permissions{
+			Publish:   &server.SubjectPermission{Allow: publish},
+			Subscribe: &server.SubjectPermission{Allow: subscribe},
+		}},
+	}})
 	root = newBroker(t, n.connect(nats.UserInfo("root", "p")), broker.Config{})
 	mustSetup(t, root)
 	mustLane(t, root, acme())
@@ -79,7 +79,7 @@ func TestDeniedPullEndsRun(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	err = lane.Run(t.Context(), 1, newHands().handle)
+	err = lane.Run(t.Context(), broker.NewHands(1), newHands().handle)
 	if !errors.Is(err, broker.ErrPermission) || !strings.Contains(err.Error(), "CONSUMER.MSG.NEXT.REFRESH_JOBS.acme") {
 		t.Errorf("got %v", err)
 	}
@@ -128,11 +128,9 @@ func TestOtherRequestsDoNotSufferFromADenial(t *testing.T) {
 
 func TestDenialsReachTheCallersHook(t *testing.T) {
 	t.Parallel()
-	n := startServer(t, func(o *server.Options) {
-		o.Users = []*server.User{{Username: "u", Password: "p", Permissions: &server.Permissions{
-			Publish: &server.SubjectPermission{Allow: []string{"nothing"}},
-		}}}
-	})
+	n := startServer(t, natstest.Options{Users: []*server.User{{Username: "u", Password: "p", Permissions: &server.Permissions{
+		Publish: &server.SubjectPermission{Allow: []string{"nothing"}},
+	}}}})
 	heard := make(chan error, 10)
 	nc := n.connectWith(broker.ConnectHooks{Error: func(err error) { heard <- err }}, nats.UserInfo("u", "p"))
 	b := newBroker(t, nc, broker.Config{})
@@ -142,6 +140,34 @@ func TestDenialsReachTheCallersHook(t *testing.T) {
 	if err := receive(t, heard); !errors.Is(err, nats.ErrPermissionViolation) {
 		t.Errorf("got %v", err)
 	}
+}
+
+// TestBrokersShareWhatHearsTheirConnection: else each New would put a handler before the last one, for good.
+func TestBrokersShareWhatHearsTheirConnection(t *testing.T) {
+	t.Parallel()
+	n := startServer(t, natstest.Options{Users: []*server.User{{Username: "u", Password: "p", Permissions: &server.Permissions{
+		Publish: &server.SubjectPermission{Allow: []string{"nothing"}},
+	}}}})
+	depth := make(chan int, 10)
+	nc := n.connectWith(broker.ConnectHooks{Error: func(error) {
+		depth <- runtime.Callers(0, make([]uintptr, 1000))
+	}}, nats.UserInfo("u", "p"))
+	denied := func(b *broker.Broker) int {
+		t.Helper()
+		if err := b.Check(t.Context()); !errors.Is(err, broker.ErrPermission) {
+			t.Errorf("got %v", err)
+		}
+		return receive(t, depth)
+	}
+	first := newBroker(t, nc, broker.Config{})
+	want := denied(first)
+	for range 100 {
+		newBroker(t, nc, broker.Config{})
+	}
+	if got := denied(newBroker(t, nc, broker.Config{})); got != want {
+		t.Errorf("%d calls deep after 100 more Brokers, %d after one", got, want)
+	}
+	denied(first)
 }
 
 func TestDeniedSubjectInTheServersWords(t *testing.T) {
@@ -160,8 +186,8 @@ func TestDeniedSubjectInTheServersWords(t *testing.T) {
 }
 
 func TestSilentServerIsATimeoutWithItsSubject(t *testing.T) {
-	virtual(t, func(t *testing.T) {
-		n := startServer(t)
+	natstest.Bubble(t, func(t *testing.T) {
+		n := startServer(t, natstest.Options{})
 		nc := n.connect()
 		b := newBroker(t, nc, broker.Config{RequestTimeout: time.Second, APIPrefix: "silent"})
 		if _, err := nc.SubscribeSync("silent.>"); err != nil { // someone listens and never answers
@@ -176,7 +202,7 @@ func TestSilentServerIsATimeoutWithItsSubject(t *testing.T) {
 
 func TestRequestEndsWithItsConnection(t *testing.T) {
 	t.Parallel()
-	n := startServer(t)
+	n := startServer(t, natstest.Options{})
 	nc := n.connect()
 	b := newBroker(t, nc, broker.Config{RequestTimeout: time.Hour, APIPrefix: "silent"})
 	asked := make(chan *nats.Msg, 1)
@@ -189,7 +215,7 @@ func TestRequestEndsWithItsConnection(t *testing.T) {
 		done <- err
 	}()
 	receive(t, asked)
-	n.stop()
+	n.Stop()
 	if err := receive(t, done); !errors.Is(err, nats.ErrDisconnected) {
 		t.Errorf("want ErrDisconnected, got %v", err)
 	}

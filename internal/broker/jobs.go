@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/freshetdev/freshet/internal/sleep"
 	"github.com/freshetdev/freshet/pkg/events"
 	"github.com/freshetdev/freshet/pkg/provider"
 	"github.com/freshetdev/freshet/pkg/refresh"
@@ -67,20 +68,8 @@ func (b *Broker) Demand(ctx context.Context, c events.Credential, job refresh.Jo
 		if !errors.Is(err, ErrSlotTaken) {
 			return err
 		}
-		if err := sleep(ctx, next.Sub(b.Now())); err != nil {
-			return fmt.Errorf("wait for a rate slot of %s: %w", c.Provider, err)
+		if !sleep.For(ctx, next.Sub(b.Now())) {
+			return fmt.Errorf("wait for a rate slot of %s: %w", c.Provider, ctx.Err())
 		}
-	}
-}
-
-// sleep waits for d, or until ctx ends.
-func sleep(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
 	}
 }

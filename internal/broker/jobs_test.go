@@ -11,6 +11,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/freshetdev/freshet/internal/broker"
+	"github.com/freshetdev/freshet/internal/natstest"
 	"github.com/freshetdev/freshet/pkg/events"
 	"github.com/freshetdev/freshet/pkg/provider"
 )
@@ -27,7 +28,7 @@ func TestOneJobPerCredentialQueuedOrInFlight(t *testing.T) {
 	mustQueue(t, b, "bob")
 	got, ack, acked := make(chan *broker.Delivery), make(chan struct{}, 10), make(chan error, 10)
 	run(t, func(ctx context.Context) error {
-		return lane.Run(ctx, 1, func(_ context.Context, d *broker.Delivery) {
+		return lane.Run(ctx, broker.NewHands(1), func(_ context.Context, d *broker.Delivery) {
 			got <- d
 			<-ack
 			acked <- d.Ack()
@@ -101,7 +102,7 @@ func TestRatesOfPeople(t *testing.T) {
 }
 
 func TestDemandsKeepTheRate(t *testing.T) {
-	virtual(t, func(t *testing.T) {
+	natstest.Bubble(t, func(t *testing.T) {
 		b, _ := setUp(t)
 		const rate = provider.Rate(10)
 		published := make(chan time.Time, 30)
@@ -157,7 +158,7 @@ func TestRefusedByTheQueueAcrossRestart(t *testing.T) {
 	b, n := setUp(t)
 	mustQueue(t, b, "alice")
 	connected := b.Conn().StatusChanged(nats.CONNECTED)
-	n.stop()
+	n.Stop()
 	n.start()
 	receive(t, connected)
 	if err := b.PublishJob(t.Context(), "acme.alice", job(1), ""); !errors.Is(err, broker.ErrQueued) {

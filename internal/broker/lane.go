@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+
+	"github.com/freshetdev/freshet/internal/sleep"
 )
 
 const (
@@ -35,13 +37,13 @@ func (b *Broker) Lane(ctx context.Context, name string) (*Lane, error) {
 }
 
 // Run pulls jobs and carries out at most hands of them at once, each by a call of handle on its own goroutine. It never holds
-// a job without a free hand, because the lane's AckWait runs from delivery.
+// a job without a free hand, because the lane's AckWait runs from delivery. The hands belong to this Run alone.
 //
 // When ctx ends it stops pulling, hands back what came and was not started, waits for the running handlers, whose context it
 // does not cancel, and returns nil. It survives reconnects, server restarts and a consumer that is paused or
 // deleted and made again. It gives up with ErrNoLane when the lane is gone, with ErrPermission when it may not pull,
 // and with nats.ErrConnectionClosed.
-func (l *Lane) Run(ctx context.Context, hands int, handle HandleFunc) error {
+func (l *Lane) Run(ctx context.Context, hands *Hands, handle HandleFunc) error {
 	c := newCrew(context.WithoutCancel(ctx), hands, handle)
 	defer c.running.Wait()
 	backoff := laneBackoff
@@ -49,6 +51,9 @@ func (l *Lane) Run(ctx context.Context, hands int, handle HandleFunc) error {
 		worked, err := newPull(l, c).run(ctx)
 		if ctx.Err() != nil {
 			return nil
+		}
+		if errors.Is(err, errFewerHands) {
+			continue
 		}
 		if worked {
 			backoff = laneBackoff
@@ -65,7 +70,7 @@ func (l *Lane) Run(ctx context.Context, hands int, handle HandleFunc) error {
 		if l.b.awaitConnection(ctx) {
 			backoff = laneBackoff
 		}
-		if sleep(ctx, backoff/2+rand.N(backoff/2)) != nil {
+		if !sleep.For(ctx, backoff/2+rand.N(backoff/2)) {
 			return nil
 		}
 		backoff = min(2*backoff, laneMaxBackoff)
@@ -95,7 +100,7 @@ func (l *Lane) confirm(ctx context.Context) error {
 	if !errors.Is(err, ErrNoLane) {
 		return nil
 	}
-	if sleep(ctx, laneSecondLook) != nil {
+	if !sleep.For(ctx, laneSecondLook) {
 		return nil
 	}
 	if _, err = l.b.consumerInfo(ctx, l.name); errors.Is(err, ErrNoLane) {

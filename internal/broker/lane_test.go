@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/freshetdev/freshet/internal/broker"
+	"github.com/freshetdev/freshet/internal/natstest"
 	"github.com/freshetdev/freshet/pkg/events"
 	"github.com/freshetdev/freshet/pkg/provider"
 )
@@ -42,7 +43,7 @@ func (h *hands) handle(_ context.Context, d *broker.Delivery) {
 
 func runLane(tb testing.TB, l *broker.Lane, n int, handle broker.HandleFunc) (stop func() error) {
 	tb.Helper()
-	return run(tb, func(ctx context.Context) error { return l.Run(ctx, n, handle) })
+	return run(tb, func(ctx context.Context) error { return l.Run(ctx, broker.NewHands(n), handle) })
 }
 
 func TestLaneHoldsNoJobWithoutAFreeHand(t *testing.T) {
@@ -113,7 +114,7 @@ func TestShutdownWaitsForRunningHandlers(t *testing.T) {
 	var cancelled atomic.Bool
 	ended := make(chan error, 1)
 	go func() {
-		ended <- lane.Run(ctx, 2, func(ctx context.Context, d *broker.Delivery) {
+		ended <- lane.Run(ctx, broker.NewHands(2), func(ctx context.Context, d *broker.Delivery) {
 			close(started)
 			<-release
 			cancelled.Store(ctx.Err() != nil)
@@ -182,7 +183,7 @@ func TestStoppedLaneLosesNothing(t *testing.T) {
 }
 
 func TestUnansweredJobComesBackAfterAckWait(t *testing.T) {
-	virtual(t, func(t *testing.T) {
+	natstest.Bubble(t, func(t *testing.T) {
 		b, _ := setUp(t)
 		lane := mustLane(t, b, acme())
 		mustQueue(t, b, "alice")
@@ -216,7 +217,7 @@ func TestUnansweredJobComesBackAfterAckWait(t *testing.T) {
 }
 
 func TestNakHandsBack(t *testing.T) {
-	virtual(t, func(t *testing.T) {
+	natstest.Bubble(t, func(t *testing.T) {
 		b, _ := setUp(t)
 		lane := mustLane(t, b, acme())
 		mustQueue(t, b, "alice")
@@ -241,7 +242,7 @@ func TestNakHandsBack(t *testing.T) {
 }
 
 func TestIdleLaneLasts(t *testing.T) {
-	virtual(t, func(t *testing.T) {
+	natstest.Bubble(t, func(t *testing.T) {
 		b, _ := setUp(t)
 		lane := mustLane(t, b, acme())
 		lane.Trouble = func(err error) { t.Errorf("interrupted: %v", err) }
@@ -265,7 +266,7 @@ func TestIdleLaneLasts(t *testing.T) {
 }
 
 func TestBusyLaneLasts(t *testing.T) {
-	virtual(t, func(t *testing.T) {
+	natstest.Bubble(t, func(t *testing.T) {
 		b, _ := setUp(t)
 		lane := mustLane(t, b, acme())
 		lane.Trouble = func(err error) { t.Errorf("interrupted: %v", err) }
@@ -283,8 +284,133 @@ func TestBusyLaneLasts(t *testing.T) {
 	})
 }
 
+// TestIdleLaneAsksWithOneRequest: every job leaves a request beside the one it came by. Each costs heartbeats and renewals
+// for as long as it stands, so that on a quiet lane they must become one again.
+func TestIdleLaneAsksWithOneRequest(t *testing.T) {
+	natstest.Bubble(t, func(t *testing.T) {
+		b, _ := setUp(t)
+		d := acme()
+		d.Limits.Concurrency = 64
+		lane := mustLane(t, b, d)
+		lane.Trouble = func(err error) { t.Errorf("interrupted: %v", err) }
+		h := newHands()
+		runLane(t, lane, 64, h.handle)
+		for i := range 200 {
+			burst := 1 + i%5
+			for j := range burst {
+				mustQueue(t, b, fmt.Sprintf("user%d", j))
+			}
+			for range burst {
+				<-h.started
+				time.Sleep(700 * time.Millisecond)
+				h.release <- struct{}{}
+			}
+			time.Sleep(time.Duration(60+i%37) * time.Second)
+		}
+		if info := laneInfo(t, b); info.Waiting != 1 {
+			t.Errorf("%d requests wait on an idle lane", info.Waiting)
+		}
+	})
+}
+
+// TestRestingLaneTakesABurst: while old requests expire one by one, most hands have asked for nothing. A burst finds them all.
+func TestRestingLaneTakesABurst(t *testing.T) {
+	natstest.Bubble(t, func(t *testing.T) {
+		b, _ := setUp(t)
+		d := acme()
+		d.Limits.Concurrency = 64
+		h := newHands()
+		runLane(t, mustLane(t, b, d), 64, h.handle)
+		time.Sleep(20 * time.Second)
+		mustQueue(t, b, "first")
+		<-h.started
+		h.release <- struct{}{} // leaves a request for one, which outlives the one for the others
+		time.Sleep(15 * time.Second)
+		begin := time.Now()
+		for i := range 64 {
+			mustQueue(t, b, fmt.Sprintf("user%d", i))
+		}
+		for range 64 {
+			<-h.started
+		}
+		if took := time.Since(begin); took > time.Second {
+			t.Errorf("the burst waited %v for hands", took)
+		}
+		for range 64 {
+			h.release <- struct{}{}
+		}
+	})
+}
+
+func TestHandsChangeWhileTheLaneRuns(t *testing.T) {
+	natstest.Bubble(t, func(t *testing.T) {
+		b, _ := setUp(t)
+		d := acme()
+		d.Limits.Concurrency = 100
+		lane := mustLane(t, b, d)
+		lane.Trouble = func(err error) { t.Errorf("interrupted: %v", err) }
+		h, hands := newHands(), broker.NewHands(2)
+		run(t, func(ctx context.Context) error { return lane.Run(ctx, hands, h.handle) })
+		for i := range 60 {
+			mustQueue(t, b, fmt.Sprintf("user%d", i))
+		}
+		busy := func(step string, want int32) {
+			t.Helper()
+			time.Sleep(time.Second)
+			if got := h.busy.Load(); got != want {
+				t.Fatalf("%s: %d hands are busy, want %d", step, got, want)
+			}
+		}
+		release := func(n int) {
+			for range n {
+				h.release <- struct{}{}
+			}
+		}
+		busy("two hands", 2)
+		hands.Set(16)
+		busy("sixteen", 16)
+		hands.Set(3)
+		busy("three, while sixteen are under way", 16)
+		release(12)
+		busy("when twelve have ended", 4)
+		release(1)
+		busy("when thirteen have", 3)
+		release(30)
+		busy("three at work", 3)
+		release(100)
+		busy("when all is done", 0)
+		if n := h.done.Load(); n != 60 {
+			t.Errorf("%d of 60 were carried out", n)
+		}
+		hands.Set(5)
+		time.Sleep(50 * time.Second)
+		hands.Set(2) // idle: the request for five must not bring more than two
+		time.Sleep(time.Second)
+		for len(h.started) > 0 {
+			<-h.started
+		}
+		for len(h.release) > 0 {
+			<-h.release
+		}
+		for i := range 5 {
+			mustQueue(t, b, fmt.Sprintf("user%d", i))
+		}
+		busy("two of five", 2)
+		if info := laneInfo(t, b); info.AckPending != 2 || info.Pending != 3 {
+			t.Errorf("two hands hold %+v", info)
+		}
+		release(5)
+		for range 5 {
+			if d := <-h.started; d.Delivered != 1 {
+				t.Errorf("%s was delivered %d times: it came when there was no hand for it", d.Key, d.Delivered)
+			}
+		}
+		busy("at the end", 0)
+	})
+}
+
 func TestPausedLaneHolds(t *testing.T) {
-	virtual(t, func(t *testing.T) {
+	natstest.Bubble(t, func(t *testing.T) {
 		b := applied(t)
 		lane, err := b.Lane(t.Context(), "acme")
 		if err != nil {
@@ -333,7 +459,7 @@ func TestLaneSurvivesServerRestart(t *testing.T) {
 	stop := runLane(t, lane, 2, h.handle)
 	for i := range 3 {
 		connected := b.Conn().StatusChanged(nats.CONNECTED)
-		n.stop()
+		n.Stop()
 		receive(t, trouble)
 		n.start()
 		receive(t, connected)
@@ -347,15 +473,13 @@ func TestLaneSurvivesServerRestart(t *testing.T) {
 }
 
 func TestLaneThatIsGoneEndsRun(t *testing.T) {
-	virtual(t, func(t *testing.T) {
+	natstest.Bubble(t, func(t *testing.T) {
 		b, _ := setUp(t)
 		lane := mustLane(t, b, acme())
 		ended := make(chan error, 1)
-		go func() { ended <- lane.Run(t.Context(), 2, newHands().handle) }()
+		go func() { ended <- lane.Run(t.Context(), broker.NewHands(2), newHands().handle) }()
 		time.Sleep(time.Minute)
-		if err := b.DeleteLane(t.Context(), "acme"); err != nil {
-			t.Fatal(err)
-		}
+		deleteLane(t, b)
 		if err := <-ended; !errors.Is(err, broker.ErrNoLane) {
 			t.Errorf("want ErrNoLane, got %v", err)
 		}
@@ -371,9 +495,8 @@ func TestLaneThatIsMadeAgainGoesOn(t *testing.T) {
 	mustQueue(t, b, "alice")
 	receive(t, h.started)
 	h.release <- struct{}{}
-	if err := b.DeleteLane(t.Context(), "acme"); err != nil {
-		t.Fatal(err)
-	}
+	eventually(t, func() broker.LaneInfo { return laneInfo(t, b) }, func(i broker.LaneInfo) bool { return i.AckPending == 0 })
+	deleteLane(t, b)
 	mustLane(t, b, acme())
 	mustQueue(t, b, "bob")
 	receive(t, h.started)
@@ -388,8 +511,8 @@ func TestClosedConnectionEndsRun(t *testing.T) {
 	b, _ := setUp(t)
 	lane := mustLane(t, b, acme())
 	ended := make(chan error, 1)
-	go func() { ended <- lane.Run(t.Context(), 2, newHands().handle) }()
-	closeConn(b.Conn())
+	go func() { ended <- lane.Run(t.Context(), broker.NewHands(2), newHands().handle) }()
+	natstest.Close(b.Conn())
 	if err := receive(t, ended); !errors.Is(err, nats.ErrConnectionClosed) {
 		t.Errorf("want ErrConnectionClosed, got %v", err)
 	}

@@ -121,22 +121,6 @@ func consumerCreateSubject(stream, name, filter string) string {
 	return s
 }
 
-// DeleteLane removes a provider's consumer and the jobs that wait for it. A lane that is not there is fine.
-func (b *Broker) DeleteLane(ctx context.Context, name string) error {
-	if err := validProvider(name); err != nil {
-		return err
-	}
-	err := b.api(ctx, "CONSUMER.DELETE."+b.names.JobsStream()+"."+name, nil, &apiReply{})
-	if err = laneError(name, err); err != nil && !errors.Is(err, ErrNoLane) {
-		return fmt.Errorf("delete lane %s: %w", name, err)
-	}
-	purge := map[string]string{"filter": b.names.LaneSubjects(name)}
-	if err := b.api(ctx, "STREAM.PURGE."+b.names.JobsStream(), purge, &apiReply{}); err != nil {
-		return fmt.Errorf("drop the jobs of lane %s: %w", name, err)
-	}
-	return nil
-}
-
 // LaneInfo is the state of a lane.
 type LaneInfo struct {
 	Pending       uint64 // jobs queued

@@ -77,36 +77,6 @@ func TestLaneThatIsNotThere(t *testing.T) {
 	if _, err := b.LaneInfo(t.Context(), "acme"); !errors.Is(err, broker.ErrNoLane) || !strings.Contains(err.Error(), "freshet apply") {
 		t.Errorf("info: %v", err)
 	}
-	if err := b.DeleteLane(t.Context(), "acme"); err != nil {
-		t.Errorf("delete: %v", err)
-	}
-}
-
-func TestDeleteLaneDropsItsJobsAlone(t *testing.T) {
-	t.Parallel()
-	b, _ := setUp(t)
-	other := acme()
-	other.Name = "other"
-	mustLane(t, b, acme())
-	mustLane(t, b, other)
-	mustQueue(t, b, "alice")
-	if err := b.PublishJob(t.Context(), "other.alice", job(1), ""); err != nil {
-		t.Fatal(err)
-	}
-	if err := b.DeleteLane(t.Context(), "acme"); err != nil {
-		t.Fatal(err)
-	}
-	s, err := b.JetStream().Stream(t.Context(), "REFRESH_JOBS")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got := s.CachedInfo().State.Msgs; got != 1 {
-		t.Errorf("%d jobs left, want the other provider's", got)
-	}
-	mustLane(t, b, acme())
-	if info := laneInfo(t, b); info.Pending != 0 {
-		t.Errorf("lane %+v", info)
-	}
 }
 
 func TestRateThatCannotBeKeptIsRefused(t *testing.T) {

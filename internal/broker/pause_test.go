@@ -218,9 +218,7 @@ func TestPauseAndResumeRaceLeavesLaneAsTheEntrySays(t *testing.T) {
 func TestNewLaneTakesTheEntrysPause(t *testing.T) {
 	t.Parallel()
 	b := applied(t)
-	if err := b.DeleteLane(t.Context(), "acme"); err != nil {
-		t.Fatal(err)
-	}
+	deleteLane(t, b)
 	if _, err := b.PauseLane(t.Context(), "acme", provider.Pause{By: "operator"}); err != nil {
 		t.Fatalf("a provider without a lane can be paused: %v", err)
 	}

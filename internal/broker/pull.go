@@ -18,8 +18,13 @@ const (
 	drainPatience = 5 * time.Second
 )
 
-// errPullLost ends a session; the lane starts another.
-var errPullLost = errors.New("pull lost")
+var (
+	// errPullLost ends a session; the lane starts another.
+	errPullLost = errors.New("pull lost")
+	// errFewerHands ends a session whose requests are for more hands than there are now: a request cannot be taken back,
+	// but it ends with the inbox that it is to be answered to.
+	errFewerHands = errors.New("there are fewer hands than jobs were asked for")
+)
 
 // pull is one session on a lane: one inbox, and pull requests for exactly as many jobs as there are free hands.
 // Requests are not told apart: the server delivers under the job's own subject, so only their sum is known.
@@ -78,6 +83,10 @@ func (p *pull) await(ctx context.Context, broken <-chan nats.Status) error {
 		}
 		select {
 		case <-p.crew.wake:
+		case <-p.crew.hands.changed:
+			if p.crew.tooMany() {
+				return errFewerHands
+			}
 		case <-ctx.Done():
 			return ctx.Err()
 		case s := <-broken:

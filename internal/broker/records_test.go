@@ -11,10 +11,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 
 	"github.com/freshetdev/freshet/internal/broker"
+	"github.com/freshetdev/freshet/internal/natstest"
 	"github.com/freshetdev/freshet/pkg/events"
 	"github.com/freshetdev/freshet/pkg/refresh"
 )
@@ -200,7 +200,7 @@ func TestRecordWrittenByHandIsHeaderless(t *testing.T) {
 
 func TestTooLargeRecordIsNotSent(t *testing.T) {
 	t.Parallel()
-	n := startServer(t, func(o *server.Options) { o.MaxPayload = 64 << 10 })
+	n := startServer(t, natstest.Options{MaxPayload: 64 << 10})
 	nc := n.connect()
 	b := newBroker(t, nc, broker.Config{})
 	mustSetup(t, b)

@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/freshetdev/freshet/internal/broker"
+	"github.com/freshetdev/freshet/internal/natstest"
 	"github.com/freshetdev/freshet/pkg/provider"
 	"github.com/freshetdev/freshet/pkg/refresh"
 )
@@ -156,7 +157,7 @@ func TestWatchEndsWithTheServerAndIsRebuilt(t *testing.T) {
 	rev := mustPut(t, b, record("alice", 1), 0)
 	w := watch(t, b, broker.WatchConfig{})
 	receive(t, w.caught)
-	n.stop()
+	n.Stop()
 	if err := receive(t, w.ended); !errors.Is(err, broker.ErrWatchLost) {
 		t.Fatalf("want ErrWatchLost, got %v", err)
 	}
@@ -172,7 +173,7 @@ func TestWatchEndsWithTheServerAndIsRebuilt(t *testing.T) {
 }
 
 func TestWatchEndsWhenItsConsumerIsDeleted(t *testing.T) {
-	virtual(t, func(t *testing.T) {
+	natstest.Bubble(t, func(t *testing.T) {
 		b, _ := setUp(t)
 		w := watch(t, b, broker.WatchConfig{})
 		receive(t, w.caught)
@@ -192,7 +193,7 @@ func TestWatchEndsWhenItsConsumerIsDeleted(t *testing.T) {
 }
 
 func TestQuietWatchLasts(t *testing.T) {
-	virtual(t, func(t *testing.T) {
+	natstest.Bubble(t, func(t *testing.T) {
 		b, _ := setUp(t)
 		w := watch(t, b, broker.WatchConfig{})
 		receive(t, w.caught)
@@ -208,7 +209,7 @@ func TestQuietWatchLasts(t *testing.T) {
 }
 
 func TestWatchWithSlowHandlerLasts(t *testing.T) {
-	virtual(t, func(t *testing.T) {
+	natstest.Bubble(t, func(t *testing.T) {
 		b, _ := setUp(t)
 		for i := range 20 {
 			mustPut(t, b, record(fmt.Sprintf("user%d", i), 1), 0)

@@ -2,12 +2,14 @@
 // `freshet run`, which keeps it. Only the freshet command links it; scheduler and worker stay small.
 //
 // A store belongs to one server at a time: the lock file in it says so between processes, and is free again when the
-// process ends, however it ends. A server that cannot start says why at once.
+// process ends, however it ends. A server that cannot start says why, at once but for a store in use: its process may be on
+// its way out.
 //
 // Concurrency: a Server may be used from many goroutines; Shutdown may be called more than once.
 package embedded
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -85,20 +87,29 @@ func options(cfg Config) *server.Options {
 	return opts
 }
 
+const (
+	// lockWithin is how long a process that was killed may take to be gone: its lock lives until the system has taken it
+	// apart, which takes a while under load.
+	lockWithin = 2 * time.Second
+	lockAgain  = 50 * time.Millisecond
+)
+
 // lockDir makes sure that one process at a time has the store: two servers on one directory destroy it.
 func lockDir(dir string) (*flock.Flock, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("create store directory: %w", err)
 	}
 	lock := flock.New(filepath.Join(dir, "lock"), flock.SetPermissions(0o600))
-	ok, err := lock.TryLock()
-	if err != nil {
+	ctx, cancel := context.WithTimeout(context.Background(), lockWithin)
+	defer cancel()
+	switch ok, err := lock.TryLockContext(ctx, lockAgain); {
+	case ok:
+		return lock, nil
+	case errors.Is(err, context.DeadlineExceeded):
+		return nil, fmt.Errorf("%w: %s: stop that process, or give another directory", ErrInUse, dir)
+	default:
 		return nil, fmt.Errorf("lock store directory: %w", err)
 	}
-	if !ok {
-		return nil, fmt.Errorf("%w: %s: stop that process, or give another directory", ErrInUse, dir)
-	}
-	return lock, nil
 }
 
 // Connect returns an in-process connection.

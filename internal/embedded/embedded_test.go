@@ -7,7 +7,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/gofrs/flock"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -77,6 +79,19 @@ func TestAStoreBelongsToOneServer(t *testing.T) {
 		t.Fatalf("the first server suffered: %v", err)
 	}
 	first.Shutdown()
+	start(t, cfg)
+}
+
+// TestAStoreIsTakenOverFromAProcessOnItsWayOut: whoever starts again right after a kill meets a lock that is about to go.
+func TestAStoreIsTakenOverFromAProcessOnItsWayOut(t *testing.T) {
+	t.Parallel()
+	cfg := embedded.Config{StoreDir: t.TempDir(), Port: -1}
+	lock := flock.New(filepath.Join(cfg.StoreDir, "lock"))
+	if ok, err := lock.TryLock(); !ok || err != nil {
+		t.Fatalf("lock the store: %t, %v", ok, err)
+	}
+	gone := time.AfterFunc(200*time.Millisecond, func() { _ = lock.Unlock() })
+	defer gone.Stop()
 	start(t, cfg)
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/freshetdev/freshet/internal/sleep"
 	"github.com/freshetdev/freshet/pkg/events"
 	"github.com/freshetdev/freshet/pkg/provider"
 	"github.com/freshetdev/freshet/pkg/refresh"
@@ -31,7 +32,7 @@ func (w *Writer) change(ctx context.Context, c events.Credential, do edit) (refr
 	var failure error
 	pause := firstPause
 	for try := range maxTries {
-		if try > 0 && !sleep(ctx, pause) {
+		if try > 0 && !sleep.For(ctx, pause) {
 			return refresh.Stored{}, errors.Join(ctx.Err(), failure)
 		}
 		cur, err := w.read(ctx, c)
@@ -164,16 +165,4 @@ func samePause(a, b *provider.Pause) bool {
 		return a == b
 	}
 	return a.By == b.By && a.Reason == b.Reason && a.Until.Equal(b.Until)
-}
-
-// sleep waits, and reports false when ctx ended first.
-func sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-t.C:
-		return true
-	}
 }

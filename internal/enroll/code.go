@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net/http"
 	"net/url"
 	"slices"
 	"time"
@@ -22,7 +21,7 @@ type flow struct {
 	definition *provider.Definition
 	redirect   string
 	verifier   string
-	client     *http.Client
+	exchange   *refresh.HTTPExchange
 }
 
 // reservedParameters are those of an authorization request that the flow itself sets.
@@ -91,7 +90,7 @@ func (f flow) redeem(ctx context.Context, code string) (NewGrant, error) {
 
 func (f flow) redeemWith(ctx context.Context, code string, secret seal.Secret) (NewGrant, error) {
 	d := f.definition
-	out := post(ctx, f.client, d, secret, url.Values{
+	out := f.exchange.Redeem(ctx, d, secret, url.Values{
 		"grant_type": {"authorization_code"}, "code": {code}, "redirect_uri": {f.redirect}, "code_verifier": {f.verifier},
 	})
 	if err := ctx.Err(); err != nil && out.Phase != refresh.PhaseAnswered {

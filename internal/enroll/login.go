@@ -14,6 +14,7 @@ import (
 
 	"github.com/freshetdev/freshet/pkg/events"
 	"github.com/freshetdev/freshet/pkg/provider"
+	"github.com/freshetdev/freshet/pkg/refresh"
 )
 
 // ErrNobodyCame: no browser came back in time.
@@ -41,8 +42,8 @@ type LoginConfig struct {
 	Save func(ctx context.Context, g NewGrant) error
 	// Receiver is where the browser comes back to; share one between many logins. nil: one of its own.
 	Receiver *Receiver
-	// Client talks to the token endpoint; redirects are refused whatever it says. nil: one of its own.
-	Client *http.Client
+	// Exchange talks to the token endpoint. nil: one of its own.
+	Exchange *refresh.HTTPExchange
 	// Timeout bounds the wait for the browser; default 10 minutes.
 	Timeout time.Duration
 }
@@ -99,15 +100,15 @@ func Login(ctx context.Context, cfg LoginConfig) (NewGrant, error) {
 		defer func() { _ = own.Close() }() // it gives nothing but its port back
 		cfg.Receiver = own
 	}
-	client := withoutRedirects(cfg.Client)
-	if cfg.Client == nil {
-		defer client.CloseIdleConnections()
+	if cfg.Exchange == nil {
+		cfg.Exchange = refresh.NewHTTPExchange(refresh.HTTPExchangeConfig{})
+		defer cfg.Exchange.CloseIdle()
 	}
 	p, err := cfg.Receiver.expect(cfg.Definition.Issuer, cfg.Credential.String())
 	if err != nil {
 		return NewGrant{}, fmt.Errorf("log in to %s: %w", cfg.Credential, err)
 	}
-	f := flow{definition: cfg.Definition, redirect: cfg.Receiver.RedirectURI(), verifier: oauth2.GenerateVerifier(), client: client}
+	f := flow{definition: cfg.Definition, redirect: cfg.Receiver.RedirectURI(), verifier: oauth2.GenerateVerifier(), exchange: cfg.Exchange}
 	grant, err := cfg.run(ctx, f, p)
 	if err != nil {
 		return NewGrant{}, fmt.Errorf("log in to %s: %w", cfg.Credential, err)

@@ -17,6 +17,7 @@ import (
 	"github.com/freshetdev/freshet/internal/enroll"
 	"github.com/freshetdev/freshet/pkg/events"
 	"github.com/freshetdev/freshet/pkg/provider"
+	"github.com/freshetdev/freshet/pkg/refresh"
 	"github.com/freshetdev/freshet/pkg/seal"
 )
 
@@ -74,6 +75,8 @@ func TestManyLoginsThroughOneReceiver(t *testing.T) {
 	}
 	defer r.Close()
 	client := browser(t)
+	exchange := refresh.NewHTTPExchange(refresh.HTTPExchangeConfig{})
+	defer exchange.CloseIdle()
 	held := make(map[string]string)
 	var mu sync.Mutex
 	var work sync.WaitGroup
@@ -82,7 +85,7 @@ func TestManyLoginsThroughOneReceiver(t *testing.T) {
 		work.Go(func() {
 			g, err := enroll.Login(t.Context(), enroll.LoginConfig{
 				Definition: d, Credential: events.Credential{Provider: "acme", Account: account},
-				OpenBrowser: enroll.PlayBrowser(client), Receiver: r, Client: client,
+				OpenBrowser: enroll.PlayBrowser(client), Receiver: r, Exchange: exchange,
 			})
 			if err != nil {
 				t.Error(err)
@@ -352,7 +355,7 @@ func TestAStateIsGoodOnce(t *testing.T) {
 	client.CheckRedirect = func(req *http.Request, _ []*http.Request) error { back = req.URL.String(); return nil }
 	done := make(chan struct{})
 	_, err = enroll.Login(t.Context(), enroll.LoginConfig{
-		Definition: d, Credential: alice, Receiver: r, Client: browser(t),
+		Definition: d, Credential: alice, Receiver: r,
 		OpenBrowser: func(_ context.Context, address string) error {
 			defer close(done)
 			return enroll.PlayBrowser(client)(context.Background(), address)

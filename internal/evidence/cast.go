@@ -68,21 +68,7 @@ type cast struct {
 	actors []*actor
 }
 
-// newCast has a worker, a scheduler, nats-server, and whom the part names.
-func newCast(s *stage, part killPart) *cast {
-	names := []string{natsName}
-	if part.exchanger {
-		names = append(names, exchangerName)
-	}
-	names = append(names, "worker-1", "scheduler-1")
-	for _, v := range part.victims {
-		if !slices.Contains(names, v) {
-			names = append(names, v)
-		}
-	}
-	return castOf(s, names)
-}
-
+// castOf makes actors of names; the first part of a name says what they are.
 func castOf(s *stage, names []string) *cast {
 	c := &cast{stage: s}
 	for _, name := range names {

@@ -22,7 +22,7 @@ type CrashConfig struct {
 	Cases int    // how many cases, drawn from all; 0: all
 	// Only keeps the cases whose name, CLASS/FAULT/STEP, has this part, such as strict/killed; empty: all.
 	Only string
-	// Parallel is how many cases run at the same time, each with processes of its own; 0: 12.
+	// Parallel is how many cases run at the same time, each with processes of its own; 0: 16.
 	Parallel int
 	// Mistake is what the workers are made to do wrong (FRESHET_MISTAKE); empty: nothing.
 	Mistake string
@@ -40,7 +40,7 @@ func crashPoints() Experiment {
 			fs, seed := newFlags("crash", out)
 			fs.IntVar(&cfg.Cases, "cases", 0, "how many cases, drawn from all; 0: all")
 			fs.StringVar(&cfg.Only, "only", "", "cases whose name CLASS/FAULT/STEP has this part, such as strict/killed")
-			fs.IntVar(&cfg.Parallel, "parallel", 0, "cases at the same time; 0: 12")
+			fs.IntVar(&cfg.Parallel, "parallel", 0, "cases at the same time; 0: 16")
 			fs.StringVar(&cfg.Mistake, "mistake", "", "what the workers do wrong: no_claim, late_journal, blind_retry or overwrite")
 			if err := fs.Parse(args); err != nil {
 				return err
@@ -56,7 +56,7 @@ func crashPoints() Experiment {
 // alone, and is judged against what the design's tables say must happen. It returns an error that names the cases in
 // which something else happened.
 func CrashPoints(ctx context.Context, cfg CrashConfig, out io.Writer) error {
-	cfg.Seed, cfg.Parallel = seeded(cfg.Seed), cmp.Or(cfg.Parallel, 12)
+	cfg.Seed, cfg.Parallel = seeded(cfg.Seed), cmp.Or(cfg.Parallel, 16)
 	r := begin(ctx, out, "crash points", cfg.Seed)
 	if cfg.Programs == (Programs{}) {
 		dir, err := os.MkdirTemp("", "freshet-crash-")

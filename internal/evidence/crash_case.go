@@ -34,7 +34,9 @@ const (
 	flagWithin = 30 * time.Second
 	// crashWithin ends a case that hangs.
 	crashWithin = 2 * time.Minute
-	// askEvery is how often a refresh is asked for until it is there.
+	// asideWithin is how long a reply that came too late may wait for the next look at its journal.
+	asideWithin = 12 * time.Second
+	// askEvery is how often something is asked for until it is there.
 	askEvery = 250 * time.Millisecond
 )
 
@@ -42,7 +44,6 @@ const (
 const (
 	saidStarted  = "worker started"
 	saidEnd      = `"took_ms"` // in the line about a job's end, whatever it was
-	saidAside    = "kept sealed in the journal"
 	saidGone     = "NATS is gone"
 	saidDenied   = "Publish Violation"
 	saidReloaded = "Reloaded server configuration"
@@ -52,10 +53,20 @@ const (
 type crashResult struct {
 	crashCase
 	verdict fleet.Verdict
-	flagged time.Duration // from the fault until a doubt was heard of
+	flagged time.Duration // from the fault until a doubt was heard of; 0: there was none
+	goneOn  int           // refreshes afterwards
 	aside   int           // replies that came too late and are kept
 	took    time.Duration
 	err     error
+}
+
+// saw is the fate that the witnesses speak of.
+func (res crashResult) saw() fate {
+	v := res.verdict
+	return fate{
+		doubted: res.flagged > 0, settled: v.Versions > 1+res.goneOn, lost: len(v.Lost) > 0,
+		aside: res.aside > 0, presented: int(v.Ledger.Requests["token"]) - res.goneOn,
+	}
 }
 
 // crashRun is a case at work.
@@ -92,7 +103,7 @@ func crash(ctx context.Context, r crashRun) (res crashResult) {
 	return res
 }
 
-// prepare starts servers, scheduler and the worker that will be held.
+// prepare starts the servers.
 func (r *crashRun) prepare(ctx context.Context, dir string) (err error) {
 	r.ownFile = filepath.Join(dir, "nats-server.conf")
 	if err := r.writeNATSFile(false); err != nil {
@@ -136,9 +147,24 @@ func (r *crashRun) play(ctx context.Context, res *crashResult) error {
 	if err := r.heal(ctx); err != nil {
 		return err
 	}
-	goneOn, err := r.conclude(ctx, want)
-	if err != nil {
-		return err
+	if want.settled {
+		if err := r.awaitOutcome(ctx, want); err != nil {
+			return fmt.Errorf("wait for the outcome: %w", err)
+		}
+	}
+	return r.finish(ctx, want, res)
+}
+
+// finish refreshes once more what is not lost, ends all, and asks the witnesses.
+func (r *crashRun) finish(ctx context.Context, want fate, res *crashResult) (err error) {
+	if !want.lost {
+		res.goneOn = 1
+		if err := r.goOn(ctx, want); err != nil {
+			return fmt.Errorf("refresh once more: %w", err)
+		}
+	}
+	if want.aside {
+		r.awaitAside(ctx)
 	}
 	if err := r.stop(ctx); err != nil {
 		return err
@@ -147,9 +173,9 @@ func (r *crashRun) play(ctx context.Context, res *crashResult) error {
 		return err
 	}
 	for _, p := range r.fleet.Processes() {
-		res.aside += p.Log.Count(saidAside)
+		res.aside += p.Log.Count(refresh.ErrLateReply.Error())
 	}
-	return want.judge(res.verdict, goneOn)
+	return want.judge(res)
 }
 
 // worker starts a worker and waits until it works. env comes on top.
@@ -275,16 +301,31 @@ func (r *crashRun) heal(ctx context.Context) (err error) {
 	switch r.fault {
 	case faultLate:
 		r.held, err = r.worker(ctx, firstHost)
+		if err == nil && r.after(refresh.StepJournal) && !r.after(refresh.StepSettled) {
+			err = r.held.Await(ctx, saidEnd, 1) // what its journal holds is seen to
+		}
 	case faultFrozen:
 		err = errors.Join(r.held.Thaw(), r.release(), r.held.Await(ctx, saidEnd, 1))
+	default: // came back before
 	}
 	return err
 }
 
-// record reads the record; ok is false while it cannot be read.
+// record reads the record, as soon as it can be read; ok is false when ctx ended first.
 func (r *crashRun) record(ctx context.Context) (s refresh.Stored, ok bool) {
-	s, err := r.fleet.Broker.Get(ctx, events.Credential{Provider: fleet.Provider, Account: "user-0"})
-	return s, err == nil
+	tick := time.NewTicker(askEvery)
+	defer tick.Stop()
+	for {
+		s, err := r.fleet.Broker.Get(ctx, events.Credential{Provider: fleet.Provider, Account: "user-0"})
+		if err == nil {
+			return s, true
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return s, false
+		}
+	}
 }
 
 // await waits until the record and what was heard are as they should be. It gives up as soon as that cannot come any more:
@@ -332,21 +373,11 @@ func (r *crashRun) awaitOutcome(ctx context.Context, want fate) error {
 	})
 }
 
-// conclude waits for the end that is expected, and refreshes once more what is not lost. It returns how many
-// refreshes there were beyond the first.
-func (r *crashRun) conclude(ctx context.Context, want fate) (goneOn int, err error) {
-	if want.settled {
-		if err := r.awaitOutcome(ctx, want); err != nil {
-			return 0, fmt.Errorf("wait for the outcome: %w", err)
-		}
-	}
-	if want.lost {
-		return 0, nil
-	}
-	if err := r.goOn(ctx, want); err != nil {
-		return 0, fmt.Errorf("refresh once more: %w", err)
-	}
-	return 1, nil
+// awaitAside waits until the worker that came back has put its reply aside; that it did not is found later.
+func (r *crashRun) awaitAside(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, asideWithin)
+	defer cancel()
+	_ = r.held.Await(ctx, refresh.ErrLateReply.Error(), 1)
 }
 
 // goOn asks for another version, as cron would, or as a reader does whose access token was refused where the record is
@@ -363,7 +394,8 @@ func (r *crashRun) goOn(ctx context.Context, want fate) error {
 	tick := time.NewTicker(askEvery)
 	defer tick.Stop()
 	for {
-		if err := r.fleet.Broker.PublishJob(ctx, s.Record.Credential().Key(), job, ""); err != nil && !errors.Is(err, broker.ErrQueued) {
+		err := r.fleet.Broker.PublishJob(ctx, s.Record.Credential().Key(), job, "")
+		if err != nil && !errors.Is(err, broker.ErrQueued) {
 			return err
 		}
 		if r.fleet.Heard().Versions["user-0"] > s.Record.Version {

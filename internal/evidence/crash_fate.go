@@ -6,7 +6,6 @@ import (
 	"slices"
 
 	"github.com/freshetdev/freshet/internal/authserver"
-	"github.com/freshetdev/freshet/internal/fleet"
 	"github.com/freshetdev/freshet/pkg/events"
 	"github.com/freshetdev/freshet/pkg/refresh"
 )
@@ -19,6 +18,8 @@ type fate struct {
 	settled bool
 	// lost: the grant is gone. Never without doubted.
 	lost bool
+	// aside: a reply that came too late is kept sealed in its author's journal.
+	aside bool
 	// presented is how often the refresh token reached the provider's token endpoint until then.
 	presented int
 }
@@ -68,10 +69,11 @@ func (c crashCase) expectDeadClaim() fate {
 	spent := c.after(refresh.StepAnswered)
 	if c.class != authserver.RotationStrict {
 		// none, overlap, until_used | try again. grace | try again within it. A woken author finds: same grant id, newer
-		// version | never overwrite
+		// version | never overwrite; keep the reply sealed, aside, counted. At none there is no new refresh token in it
 		f := fate{settled: true, presented: 1}
 		if spent {
 			f.presented = 2
+			f.aside = c.authorKeeps() && c.class != authserver.RotationNone
 		}
 		return f
 	}
@@ -81,7 +83,7 @@ func (c crashCase) expectDeadClaim() fate {
 		return f // nothing was presented; a later try will find that
 	}
 	f.presented = 1
-	if c.fault == faultFrozen || c.fault == faultLate && c.after(refresh.StepJournal) {
+	if c.authorKeeps() {
 		f.settled = true // same grant id and version, claim or doubt names my attempt | rebuild on the new revision, retry
 	} else {
 		f.lost = true // the answer was in the memory or on the disk of what is gone; known at once, which is what is promised
@@ -89,15 +91,24 @@ func (c crashCase) expectDeadClaim() fate {
 	return f
 }
 
-// judge compares the witnesses with what was expected. goneOn counts the refreshes afterwards, which must have worked.
-func (f fate) judge(v fleet.Verdict, goneOn int) error {
+// authorKeeps reports whether the answer outlives the fault, in the memory of the frozen or in the journal.
+func (c crashCase) authorKeeps() bool {
+	return c.fault == faultFrozen || c.fault == faultLate && c.after(refresh.StepJournal)
+}
+
+// judge compares the witnesses with what was expected. The refreshes afterwards must have worked.
+func (f fate) judge(res *crashResult) error {
+	v, goneOn := res.verdict, res.goneOn
 	var errs []error
 	must := func(what string, got, want any) {
 		if got != want {
 			errs = append(errs, fmt.Errorf("%s: %v, want %v", what, got, want))
 		}
 	}
-	versions, lost, state := 1+goneOn, 0, refresh.StateActive
+	versions, lost, aside, state := 1+goneOn, 0, 0, refresh.StateActive
+	if f.aside {
+		aside = 1
+	}
 	if f.settled {
 		versions++
 	}
@@ -110,6 +121,7 @@ func (f fate) judge(v fleet.Verdict, goneOn int) error {
 	must("grants ended by the provider", v.Ledger.Revoked, int64(0))
 	must("token requests", int(v.Ledger.Requests["token"]), f.presented+goneOn)
 	must("lost", len(v.Lost), lost)
+	must("late replies kept", res.aside, aside)
 	must("versions", v.Versions, versions)
 	must("versions heard", v.Heard.Events[events.TokenUpdated], versions)
 	must("records in the state "+string(state), v.States[state], 1)

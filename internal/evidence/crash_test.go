@@ -1,3 +1,5 @@
+//go:build evidence
+
 package evidence_test
 
 import (

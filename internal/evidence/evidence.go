@@ -26,6 +26,14 @@ func Experiments() []Experiment {
 	return []Experiment{
 		crashPoints(),
 		kill(),
+		answers(),
+		freshness(),
+		alarm(),
+		storm(),
+		gap(),
+		simulation(),
+		away(),
+		soak(),
 	}
 }
 

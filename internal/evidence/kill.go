@@ -26,7 +26,7 @@ type KillConfig struct {
 	Rotations int
 	// Kills is how many each part that may lose something goes on for; default 200. The part "reply" has a tenth.
 	Kills int
-	// Credentials is how many accounts there are; default 1,500, of which parts that lose some can do with fewer.
+	// Credentials is how many accounts there are; default 800.
 	Credentials int
 	// Mistake is what the workers are told to do wrong (FRESHET_MISTAKE); the programs must be built for it.
 	Mistake string
@@ -36,7 +36,7 @@ func (c KillConfig) withDefaults() KillConfig {
 	c.Seed = seeded(c.Seed)
 	c.Rotations = cmp.Or(c.Rotations, 10_000)
 	c.Kills = cmp.Or(c.Kills, 200)
-	c.Credentials = cmp.Or(c.Credentials, 1_500)
+	c.Credentials = cmp.Or(c.Credentials, 800)
 	return c
 }
 
@@ -52,7 +52,7 @@ func kill() Experiment {
 			fs.StringVar(&parts, "parts", "", "parts to run, with commas between: "+strings.Join(KillParts(), ",")+"; empty: all")
 			fs.IntVar(&cfg.Rotations, "rotations", 0, "rotations in each part that must lose nothing; 0: 10000")
 			fs.IntVar(&cfg.Kills, "kills", 0, "kills in each part that may lose something; 0: 200")
-			fs.IntVar(&cfg.Credentials, "credentials", 0, "accounts; 0: 1500")
+			fs.IntVar(&cfg.Credentials, "credentials", 0, "accounts; 0: 800")
 			if err := fs.Parse(args); err != nil {
 				return err
 			}
@@ -74,9 +74,40 @@ type killPart struct {
 	loses bool
 	// demands: the same supply of renewals where nothing may be lost.
 	demands bool
+	// slower stretches the time between two kills; 0: the part has a way of its own.
+	slower  int
 	latency time.Duration // of the provider
 	timeout time.Duration // of a token request
 	run     func(*killing, context.Context) error
+}
+
+// cast names a worker, a scheduler, nats-server, and whom the part kills, in the order of entering.
+func (p killPart) cast() []string {
+	names := []string{natsName, "worker-1", "scheduler-1"}
+	if p.exchanger {
+		names = slices.Insert(names, 1, exchangerName)
+	}
+	for _, v := range p.victims {
+		if !slices.Contains(names, v) {
+			names = append(names, v)
+		}
+	}
+	return names
+}
+
+// pace says how often processes are killed.
+func (p killPart) pace() string {
+	if p.slower == 0 {
+		return "the worker while nats-server is dead"
+	}
+	from, to := p.between()
+	return fmt.Sprintf("every %v to %v", from, to)
+}
+
+// between bounds the time between two kills.
+func (p killPart) between() (from, to time.Duration) {
+	n := int64(p.slower)
+	return time.Duration(n * int64(killAfter)), time.Duration(n * int64(killUntil))
 }
 
 // strictLatency is how long a provider takes in most parts: long enough to be hit, as usual as any.
@@ -86,7 +117,7 @@ func killParts() []killPart {
 	zero := func(name string, victims ...string) killPart {
 		return killPart{
 			name: name, rotation: authserver.RotationStrict, exchanger: true, victims: victims,
-			latency: strictLatency, timeout: 2 * time.Second, run: (*killing).untilRotated,
+			slower: 1, latency: strictLatency, timeout: 2 * time.Second, run: (*killing).untilRotated,
 		}
 	}
 	lossy := func(name string, exchanger bool, victims ...string) killPart {
@@ -99,11 +130,13 @@ func killParts() []killPart {
 	// Four tries fit into the grace after three deaths in a row. Each is short, so that four deaths in a row do not happen.
 	grace.timeout, grace.latency = time.Second, 10*time.Millisecond
 	reply := lossy("reply", false, "worker-1")
-	reply.loses, reply.demands, reply.run = false, true, (*killing).withRepliesInHand
+	reply.loses, reply.demands, reply.slower, reply.run = false, true, 0, (*killing).withRepliesInHand
+	nats := zero("nats", natsName)
+	nats.slower = 10 // clients call again after 0.25 to 1.25 s, so that at the usual pace hardly any would get through
 	return []killPart{
 		zero("worker", "worker-1"),
 		zero("scheduler", "scheduler-1"),
-		zero("nats", natsName),
+		nats,
 		zero("reader", "reader-1"),
 		zero("mixed", "worker-1", "worker-2", "scheduler-1", "scheduler-2", natsName, "reader-1"),
 		lossy("exchanger", true, exchangerName),
@@ -162,15 +195,13 @@ func killOne(ctx context.Context, cfg KillConfig, part killPart, r *report) erro
 	}
 	return play(ctx, cfg.Programs, fc, func(s *stage) error {
 		s.exchanger = part.exchanger
-		if cfg.Mistake != "" {
-			s.env = []string{"FRESHET_MISTAKE=" + cfg.Mistake}
-		}
+		s.mistaken(cfg.Mistake)
 		if err := s.Enrol(ctx, cfg.Credentials); err != nil {
 			return err
 		}
 		k := &killing{
 			stage: s, cfg: cfg, part: part, began: time.Now(), kills: make(map[string]int), seen: make(map[string]struck),
-			chance: rand.New(rand.NewPCG(cfg.Seed, 2)), cast: newCast(s, part),
+			chance: rand.New(rand.NewPCG(cfg.Seed, 2)), cast: castOf(s, part.cast()),
 		}
 		err := k.perform(ctx)
 		k.print(r)
@@ -214,7 +245,10 @@ func (k *killing) perform(ctx context.Context) error {
 			k.demand(demands, demandRate)
 		}
 	}()
-	err := k.part.run(k, ctx)
+	err := k.underWay(ctx)
+	if err == nil {
+		err = k.part.run(k, ctx)
+	}
 	stop()
 	<-done
 	if err == nil {
@@ -225,7 +259,7 @@ func (k *killing) perform(ctx context.Context) error {
 		err = errors.Join(err, left)
 	}
 	var failed error
-	if k.verdict, failed = k.Verdict(ctx); failed != nil {
+	if k.verdict, failed = k.judged(ctx); failed != nil {
 		return errors.Join(err, failed)
 	}
 	return errors.Join(err, k.judge())
@@ -251,12 +285,16 @@ func (k *killing) print(r *report) {
 		exchanger = "exchanger"
 	}
 	r.line(k.part.name, "%s provider, %s, %d accounts, %s", k.part.rotation, exchanger, k.cfg.Credentials, time.Since(k.began).Round(time.Second))
-	r.line("", "%d kills: %s", k.total(), counts(k.kills))
+	r.line("", "%d kills, %s: %s", k.total(), k.part.pace(), counts(k.kills))
 	r.line("", "ledger: %d rotations, %d replayed, %d concurrent, %d last tries, %d revoked, %d reused, %d abandoned",
 		l.Rotations, l.Replayed, l.Concurrent, l.LastTries, l.Revoked, l.Reused, l.Abandoned)
-	r.line("", "lost %d; %d attempts were under way at the kills", len(k.verdict.Lost), len(k.seen))
-	flags, _ := k.heard.said()
+	if len(k.seen) > 0 {
+		r.line("", "lost %d; %d attempts were under way at the kills", len(k.verdict.Lost), len(k.seen))
+	} else {
+		r.line("", "lost %d; %d versions recovered after a death", len(k.verdict.Lost), k.verdict.Heard.Reasons["recovered"])
+	}
 	if k.part.loses {
+		flags, _ := k.heard.said()
 		r.line("", "flagged %d attempts as of unknown outcome, the slowest %v after the kill", len(flags), k.slowest.Round(time.Millisecond))
 	}
 	r.line("", "own count: %d versions in the records, %d heard; states %v", k.verdict.Versions, k.verdict.Heard.Events["token.updated"], k.verdict.States)

@@ -5,9 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
+	"strings"
 	"time"
 
-	"github.com/freshetdev/freshet/internal/authserver"
+	"github.com/freshetdev/freshet/internal/fleet"
+	"github.com/freshetdev/freshet/pkg/events"
 	"github.com/freshetdev/freshet/pkg/provider"
 	"github.com/freshetdev/freshet/pkg/refresh"
 )
@@ -32,9 +35,18 @@ func pause(ctx context.Context, chance *rand.Rand, least, most time.Duration) bo
 	}
 }
 
+// underWay waits for the first renewal: before that there is nothing to hit, because new tokens are not renewed at once.
+func (k *killing) underWay(ctx context.Context) error {
+	if k.part.name == "reply" {
+		return nil // it waits in each round
+	}
+	return k.until(ctx, func() bool { return k.Auth.Ledger().Rotations > 0 })
+}
+
 // strike kills one of the victims and starts it again.
 func (k *killing) strike(ctx context.Context) error {
-	if !pause(ctx, k.chance, killAfter, killUntil) {
+	from, to := k.part.between()
+	if !pause(ctx, k.chance, from, to) {
 		return ctx.Err()
 	}
 	a := k.cast.actor(k.part.victims[k.chance.IntN(len(k.part.victims))])
@@ -82,54 +94,31 @@ func (k *killing) untilKilled(ctx context.Context) error {
 	return nil
 }
 
-// flaggedWithin is how long a loss may stay unsaid.
-const flaggedWithin = 30 * time.Second
+// recoveredWithin is how long a busy machine may take until every token is fresh again.
+const recoveredWithin = 2 * time.Minute
 
 // recover waits until the records have all that the provider has issued, or what is missing has been said.
 func (k *killing) recover(ctx context.Context) error {
-	if err := k.cast.ready(ctx); err != nil {
+	if err := errors.Join(k.cast.ready(ctx), k.reconnected(ctx)); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, flaggedWithin)
+	if k.part.loses || k.part.demands {
+		return k.settle(ctx)
+	}
+	ctx, cancel := context.WithTimeout(ctx, recoveredWithin)
 	defer cancel()
-	if !k.part.loses && !k.part.demands {
-		return k.AwaitFresh(ctx, shortLead/3)
-	}
-	for behind := -1; behind != 0; {
-		if !pause(ctx, k.chance, 100*time.Millisecond, 200*time.Millisecond) {
-			return fmt.Errorf("%d accounts are neither renewed nor flagged %v after the last kill", behind, flaggedWithin)
-		}
-		var err error
-		if behind, err = k.behind(ctx); err != nil && ctx.Err() == nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// behind counts the accounts of which something is open, such as a token that the provider has issued and the record lacks,
-// and of which nothing was said.
-func (k *killing) behind(ctx context.Context) (n int, err error) {
-	_, flagged := k.heard.said()
-	open := make(map[string]bool)
-	err = k.records(ctx, func(r *refresh.Record) { // one may come twice, the newer last
-		// Where refresh tokens may be used twice, the provider has issued more than was needed.
-		missing := k.part.rotation == authserver.RotationStrict && k.issued(r.Account) > r.Version
-		open[r.Account] = !flagged[r.Account] && (missing || r.Claim != nil || r.Doubt != nil)
-	})
-	for _, is := range open {
-		if is {
-			n++
-		}
-	}
-	return n, err
+	return k.AwaitFresh(ctx, shortLead/3)
 }
 
 // judge says which guarantee did not hold.
 func (k *killing) judge() error {
 	v := k.verdict
 	if !k.part.loses {
-		return v.Err()
+		errs := []error{v.Err()}
+		for _, l := range v.Lost {
+			errs = append(errs, fmt.Errorf("what was said about %s:%s", l.Account, k.story(l.Account)))
+		}
+		return errors.Join(errs...)
 	}
 	lost := v.Lost
 	v.Lost = nil // judged here
@@ -163,11 +152,33 @@ func (k *killing) judgeLoss(account string) error {
 	}
 	switch {
 	case !struckAt:
-		return fmt.Errorf("%s is lost and was not under way at any kill", account)
+		return fmt.Errorf("%s is lost and was not under way at any kill%s", account, k.story(account))
 	case !said:
-		return fmt.Errorf("%s is lost and nothing was said within %v", account, flaggedWithin)
+		return fmt.Errorf("%s is lost and nothing was said within %v%s", account, flaggedWithin, k.story(account))
 	}
 	return nil
+}
+
+// story is what all processes have said about an account.
+func (s *stage) story(account string) string {
+	c := events.Credential{Provider: fleet.Provider, Account: account}
+	var lines []string
+	for _, p := range s.Processes() {
+		for _, line := range p.Log.Lines() {
+			if strings.Contains(line, `"`+c.Key()+`"`) || strings.Contains(line, `"`+c.String()+`"`) {
+				lines = append(lines, "\n    "+line)
+			}
+		}
+	}
+	slices.SortStableFunc(lines, func(a, b string) int { return strings.Compare(saidAt(a), saidAt(b)) })
+	return strings.Join(lines, "")
+}
+
+// saidAt is the time in a line of a log.
+func saidAt(line string) string {
+	_, after, _ := strings.Cut(line, `"time":"`)
+	at, _, _ := strings.Cut(after, `"`)
+	return at
 }
 
 // withRepliesInHand lets requests be answered while NATS is away, and then kills the worker: the replies are in its journal
@@ -185,13 +196,15 @@ func (k *killing) withRepliesInHand(ctx context.Context) error {
 const inHand = 16
 
 func (k *killing) replyRound(ctx context.Context) error {
-	accounts := k.Accounts()
-	k.chance.Shuffle(len(accounts), func(i, j int) { accounts[i], accounts[j] = accounts[j], accounts[i] })
-	before := k.Auth.Ledger().Requests["token"]
-	for _, a := range accounts[:min(inHand, len(accounts))] {
-		k.ask(ctx, a)
-	}
-	if err := k.until(ctx, func() bool { return k.Auth.Ledger().Requests["token"] > before }); err != nil {
+	ask, stop := context.WithCancel(ctx)
+	asked := make(chan struct{})
+	defer func() { stop(); <-asked }()
+	before, some := k.Auth.Ledger().Requests["token"], k.some()
+	go func() {
+		defer close(asked)
+		k.askMany(ask, some)
+	}()
+	if err := k.until(ctx, func() bool { return k.Auth.Ledger().Requests["token"] >= before+inHand/2 }); err != nil {
 		return err
 	}
 	server, worker := k.cast.actor(natsName), k.cast.actor("worker-1")
@@ -201,7 +214,7 @@ func (k *killing) replyRound(ctx context.Context) error {
 	if err := k.untilAnswered(ctx); err != nil {
 		return err
 	}
-	if err := errors.Join(worker.kill(), server.start(ctx)); err != nil {
+	if err := errors.Join(worker.kill(), server.start(ctx), k.reconnected(ctx)); err != nil {
 		return err
 	}
 	k.kills[server.name]++
@@ -213,6 +226,27 @@ func (k *killing) replyRound(ctx context.Context) error {
 		return err
 	}
 	return k.recover(ctx)
+}
+
+// some returns a few accounts as chance has it.
+func (k *killing) some() []string {
+	accounts := slices.Sorted(slices.Values(k.Accounts()))
+	k.chance.Shuffle(len(accounts), func(i, j int) { accounts[i], accounts[j] = accounts[j], accounts[i] })
+	return accounts[:min(inHand, len(accounts))]
+}
+
+// askMany asks for renewals again and again, as whoever needs one does, until ctx ends.
+func (k *killing) askMany(ctx context.Context, accounts []string) {
+	for tick := time.Tick(200 * time.Millisecond); ; {
+		for _, a := range accounts {
+			k.ask(ctx, a)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick:
+		}
+	}
 }
 
 // untilAnswered returns when the provider has answered all and has been left alone for a while, so that the last answer

@@ -15,6 +15,7 @@ import (
 	"github.com/freshetdev/freshet/internal/broker"
 	"github.com/freshetdev/freshet/internal/fleet"
 	"github.com/freshetdev/freshet/pkg/events"
+	"github.com/freshetdev/freshet/pkg/provider"
 	"github.com/freshetdev/freshet/pkg/refresh"
 )
 
@@ -29,13 +30,13 @@ type Programs struct {
 // BuildPrograms builds everything into dir; flags go to go build, such as -tags freshet_faults. The working directory must
 // be inside the module.
 func BuildPrograms(ctx context.Context, dir string, flags ...string) (Programs, error) {
-	p := Programs{Reader: filepath.Join(dir, "reader")}
-	var err error
-	if p.Binaries, err = fleet.Build(ctx, dir, flags...); err != nil {
-		return p, err
+	b, err := fleet.Build(ctx, dir, flags...)
+	if err != nil {
+		return Programs{}, err
 	}
-	args := append(append([]string{"build"}, flags...), "-o", p.Reader, "github.com/freshetdev/freshet/internal/evidence/reader")
-	if out, err := exec.CommandContext(ctx, "go", args...).CombinedOutput(); err != nil {
+	p := Programs{Binaries: b, Reader: filepath.Join(dir, "reader")}
+	cmd := exec.CommandContext(ctx, "go", "build", "-o", p.Reader, "github.com/freshetdev/freshet/internal/evidence/reader")
+	if out, err := cmd.CombinedOutput(); err != nil {
 		return p, fmt.Errorf("build the reader: %w\n%s", err, out)
 	}
 	root, err := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}", "github.com/freshetdev/freshet").Output()
@@ -95,6 +96,13 @@ func play(ctx context.Context, p Programs, cfg fleet.Config, do func(*stage) err
 	return do(s)
 }
 
+// mistaken makes workers make a mistake; empty: none.
+func (s *stage) mistaken(mistake string) {
+	if mistake != "" {
+		s.env = []string{"FRESHET_MISTAKE=" + mistake}
+	}
+}
+
 func (s *stage) socket() string { return "unix://" + filepath.Join(s.dir, "exchanger.sock") }
 
 // worker starts a worker; the same name again is the same host that came back.
@@ -143,6 +151,20 @@ func (s *stage) demand(ctx context.Context, perSecond int) {
 	}
 }
 
+// reconnected waits until our own connection stands again after a death of nats-server.
+func (s *stage) reconnected(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, flaggedWithin)
+	defer cancel()
+	for tick := time.Tick(10 * time.Millisecond); !s.Broker.Conn().IsConnected(); {
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("wait for nats-server: %w", ctx.Err())
+		case <-tick:
+		}
+	}
+	return nil
+}
+
 // ask queues one demand. It is not followed: what is queued already, or lost with NATS, is asked for next time.
 func (s *stage) ask(ctx context.Context, account string) {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
@@ -166,6 +188,79 @@ func (s *stage) issued(account string) uint64 {
 	return uint64(s.Auth.Account(account).Grants[0].AccessTokens)
 }
 
+// flaggedWithin is how long a loss may stay unsaid.
+const flaggedWithin = 30 * time.Second
+
+// settle waits until the records have all that the authorization server has issued, or what is missing has been said.
+func (s *stage) settle(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, flaggedWithin)
+	defer cancel()
+	tick := time.NewTicker(150 * time.Millisecond)
+	defer tick.Stop()
+	for last := 0; ; {
+		open, err := s.open(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return fmt.Errorf("%d accounts are neither renewed nor flagged after %v", last, flaggedWithin)
+		case err != nil:
+			return err
+		case open == 0, s.Auth.Ledger().Replayed > 0: // a replay is the end of a grant, and nobody waits for it
+			return nil
+		}
+		last = open
+		<-tick.C
+	}
+}
+
+// open counts the accounts of which something is open, such as a token that the provider has issued and the record lacks,
+// and of which nothing was said.
+func (s *stage) open(ctx context.Context) (n int, err error) {
+	_, flagged := s.heard.said()
+	open := make(map[string]bool)
+	err = s.records(ctx, func(r *refresh.Record) { // one may come twice, the newer last
+		// Where refresh tokens may be used twice, the provider has issued more than was needed.
+		missing := s.Definition.Rotation == provider.RotationStrict && s.issued(r.Account) > r.Version
+		open[r.Account] = !flagged[r.Account] && (missing || r.Claim != nil || r.Doubt != nil)
+	})
+	for _, is := range open {
+		if is {
+			n++
+		}
+	}
+	return n, err
+}
+
+// hearAll waits until the subscribers have heard of every version in the records, or for as long as that may take: a
+// subscriber asks for what was lost on its way when it has heard nothing for some seconds.
+func (s *stage) hearAll(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, flaggedWithin)
+	defer cancel()
+	versions := make(map[string]uint64)
+	if err := s.records(ctx, func(r *refresh.Record) { versions[r.Account] = r.Version }); err != nil {
+		return err
+	}
+	sum := 0
+	for _, v := range versions {
+		sum += int(v)
+	}
+	for tick := time.Tick(50 * time.Millisecond); s.heard.updates() < sum || s.Heard().Events[events.TokenUpdated] < sum; {
+		select {
+		case <-ctx.Done():
+			return nil // the verdict has the numbers
+		case <-tick:
+		}
+	}
+	return nil
+}
+
+// judged is the verdict when everybody has ended.
+func (s *stage) judged(ctx context.Context) (fleet.Verdict, error) {
+	if err := errors.Join(s.reconnected(ctx), s.hearAll(ctx)); err != nil {
+		return fleet.Verdict{}, err
+	}
+	return s.Verdict(ctx)
+}
+
 // end stops processes as a service manager would and wants them to end well.
 func (s *stage) end(ctx context.Context, processes ...*fleet.Process) error {
 	var errs []error
@@ -179,7 +274,7 @@ func (s *stage) end(ctx context.Context, processes ...*fleet.Process) error {
 	return errors.Join(errs...)
 }
 
-// open returns a broker that outlives every fault of the server.
+// openBroker returns a broker that outlives every fault of the server.
 func openBroker(f *fleet.Fleet, role string) (*broker.Broker, error) {
 	nc, err := f.NATS.Connect(role, broker.ConnectOptions(broker.ConnectHooks{})...)
 	if err != nil {

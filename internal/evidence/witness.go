@@ -20,13 +20,12 @@ type witness struct {
 	shut   func()
 
 	mu       sync.Mutex
-	versions map[string]uint64        // the newest one, by account
-	ends     map[string]time.Time     // of the newest access token, by account
-	margins  []time.Duration          // of each renewal: from its being told to the end of the access token before
-	flags    map[string]warning       // the first one, by attempt
-	flagged  map[string]bool          // accounts with one
-	types    map[events.Type]int      // all events
-	reasons  map[events.Reason]uint64 // of new versions
+	versions map[string]uint64    // the newest one, by account
+	ends     map[string]time.Time // of the newest access token, by account
+	margins  []time.Duration      // of each renewal: from its being told to the end of the access token before
+	flags    map[string]warning   // the first one, by attempt
+	flagged  map[string]bool      // accounts with one
+	types    map[events.Type]int  // all events
 }
 
 // warning is an event that says that an attempt's outcome is not known.
@@ -45,7 +44,7 @@ func attend(f *fleet.Fleet) (*witness, error) {
 	w := &witness{
 		cancel: cancel, done: make(chan error, 1), shut: b.Conn().Close,
 		versions: make(map[string]uint64), ends: make(map[string]time.Time), flags: make(map[string]warning),
-		flagged: make(map[string]bool), types: make(map[events.Type]int), reasons: make(map[events.Reason]uint64),
+		flagged: make(map[string]bool), types: make(map[events.Type]int),
 	}
 	go func() {
 		w.done <- events.Replay(ctx, b.JetStream(), events.SubscribeConfig{Names: b.Names(), Follow: true}, w.hear)
@@ -71,12 +70,12 @@ func (w *witness) hear(_ context.Context, e events.Event) error {
 			w.margins = append(w.margins, end.Sub(e.Time))
 		}
 		w.versions[account], w.ends[account] = e.Data.Version, e.Data.ExpiresAt
-		w.reasons[e.Data.Reason]++
 	case events.TokenRefreshFailed:
 		if _, known := w.flags[e.Data.Attempt]; !known && e.Data.State == string(refresh.StateUncertain) {
 			w.flags[e.Data.Attempt] = warning{account, e.Time}
 			w.flagged[account] = true
 		}
+	default: // only counted
 	}
 	return nil
 }
@@ -85,6 +84,13 @@ func (w *witness) version(account string) uint64 {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.versions[account]
+}
+
+// updates counts the new versions heard of.
+func (w *witness) updates() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.types[events.TokenUpdated]
 }
 
 // said returns the attempts that an event has said to be of unknown outcome, and the accounts they were about.

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/freshetdev/freshet/internal/sleep"
 	"github.com/freshetdev/freshet/pkg/refresh"
 )
 
@@ -44,7 +45,7 @@ func (c *Client) Run(ctx context.Context, take Take) error {
 			rest, wait = firstPause, pollWait
 			continue
 		}
-		sleep(ctx, rest)
+		sleep.For(ctx, rest)
 		rest, wait = min(2*rest, maxRest), 0
 	}
 	return nil
@@ -101,6 +102,26 @@ func (c *Client) takeAll(ctx context.Context, all []held, take Take) error {
 	return errors.Join(faults...)
 }
 
+// Find asks after one attempt's outcome, and acknowledges it once take has it. found is false where the exchanger has
+// none and will have none: it never took the attempt, or has given the outcome away. An error means that this is not known now.
+func (c *Client) Find(ctx context.Context, id string, take Take) (e refresh.Entry, found bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, pollSlack)
+	defer cancel()
+	var h held
+	var refused *refusal
+	err = c.roundTrip(ctx, http.MethodGet, "/v1/attempts/"+id, nil, &h)
+	switch {
+	case errors.As(err, &refused) && (refused.Word == refusedUnknown || refused.Word == refusedGone):
+		return e, false, nil
+	case err != nil:
+		return e, false, fmt.Errorf("ask for the outcome of attempt %s: %w", id, err)
+	}
+	if err := c.takeAll(ctx, []held{h}, take); err != nil {
+		return e, false, err
+	}
+	return refresh.Entry{ID: h.ID, Key: h.Key, Data: h.Data}, true, nil
+}
+
 // reached notes whether attempts may start, and tells of a change.
 func (c *Client) reached(err error) {
 	if err != nil {
@@ -140,7 +161,7 @@ func (c *Client) acknowledge(ctx context.Context) {
 		case <-c.kick:
 		}
 		for rest := firstPause; ctx.Err() == nil && c.sendAcks(ctx) != nil; rest = min(2*rest, maxRest) {
-			sleep(ctx, rest)
+			sleep.For(ctx, rest)
 		}
 	}
 }

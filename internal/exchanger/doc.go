@@ -35,6 +35,7 @@
 // HTTP/1.1 over a Unix socket, JSON bodies. Bytes are base64.
 //
 //	POST /v1/attempts/ID     call → 200 held | refusal
+//	GET  /v1/attempts/ID     → 200 held | refusal: what has become of it so far
 //	GET  /v1/held?wait=5s    → 200 {"status": status, "held": [held, …]}; waits so long for the first one
 //	POST /v1/acknowledged    {"ids": [ID, …]} → 204
 //	GET  /v1/status          → 200 status
@@ -47,7 +48,8 @@
 //	refusal {"refused": word, "detail": text}, status 4xx or 5xx
 //
 // The words of a refusal: late (latest instant passed, and this attempt was never taken), stale (so old that this cannot
-// be told any more), gone (its outcome was acknowledged), foreign (another store), busy, stopping, full, clocks, bad.
+// be told any more), gone (its outcome was acknowledged), unknown (asked after, and never taken), foreign (another store),
+// busy, stopping, full, clocks, bad.
 // None of them posts.
 //
 // # Secrets

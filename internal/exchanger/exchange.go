@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/freshetdev/freshet/internal/sleep"
 	"github.com/freshetdev/freshet/pkg/refresh"
 )
 
@@ -41,7 +42,7 @@ func (c *Client) Exchange(ctx context.Context, r refresh.Request) refresh.Outcom
 		if out, done := t.try(ctx, wait); done {
 			return out
 		}
-		if !sleep(wait, pause) {
+		if !sleep.For(wait, pause) {
 			return t.end()
 		}
 		pause = min(2*pause, maxPause)
@@ -129,16 +130,4 @@ func (t *trip) end() refresh.Outcome {
 	here := errors.As(t.lastWord, &refused) && refused.Word != refusedLate
 	out.Local = !t.maybe && (t.absent || here)
 	return out
-}
-
-// sleep waits, and reports false when ctx ended first.
-func sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-t.C:
-		return true
-	}
 }

@@ -11,6 +11,7 @@ import (
 func (s *Server) routes() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /v1/attempts/{id}", s.serveAttempt)
+	mux.HandleFunc("GET /v1/attempts/{id}", s.serveOutcome)
 	mux.HandleFunc("GET /v1/held", s.serveHeld)
 	mux.HandleFunc("POST /v1/acknowledged", s.serveAcknowledged)
 	mux.HandleFunc("GET /v1/status", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, http.StatusOK, s.status()) })
@@ -52,6 +53,16 @@ func (s *Server) serveAttempt(w http.ResponseWriter, r *http.Request) {
 	case <-a.done:
 	}
 	h, refused := s.table.result(a)
+	if refused != nil {
+		writeRefusal(w, refused)
+		return
+	}
+	writeJSON(w, http.StatusOK, h)
+}
+
+// serveOutcome answers with what has become of an attempt so far.
+func (s *Server) serveOutcome(w http.ResponseWriter, r *http.Request) {
+	h, refused := s.table.find(r.PathValue("id"))
 	if refused != nil {
 		writeRefusal(w, refused)
 		return

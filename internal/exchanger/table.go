@@ -132,6 +132,23 @@ func (t *table) result(a *attempt) (held, *refusal) {
 	return held{ID: a.id, Key: a.key, Data: a.data}, nil
 }
 
+// find is the outcome of an attempt that somebody asks after. It is not offered to others for a while.
+func (t *table) find(id string) (held, *refusal) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	switch a := t.attempts[id]; {
+	case a == nil:
+		return held{}, refuse(refusedUnknown, "there is no such attempt")
+	case a.gone:
+		return held{}, refuse(refusedGone, "the outcome of this attempt was acknowledged, another worker has it")
+	case a.data == nil:
+		return held{}, refuse(refusedBusy, "the attempt is under way")
+	default:
+		a.quiet = time.Now().Add(offerAgain)
+		return held{ID: a.id, Key: a.key, Data: a.data}, nil
+	}
+}
+
 // offer returns outcomes that nobody waits for, and does not offer them again for a while.
 func (t *table) offer() (found []held, news <-chan struct{}) {
 	t.mu.Lock()

@@ -140,6 +140,7 @@ const (
 	refusedFull     = "full"
 	refusedClocks   = "clocks"
 	refusedBad      = "bad"
+	refusedUnknown  = "unknown"
 )
 
 // refusal says why a request was not taken.
@@ -159,6 +160,8 @@ func (r *refusal) httpStatus() int {
 		return http.StatusGone
 	case refusedForeign:
 		return http.StatusConflict
+	case refusedUnknown:
+		return http.StatusNotFound
 	case refusedBusy, refusedStopping:
 		return http.StatusServiceUnavailable
 	case refusedFull:

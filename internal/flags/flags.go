@@ -12,7 +12,6 @@ package flags
 import (
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 
 	"github.com/spf13/pflag"
@@ -85,12 +84,4 @@ func upperSnake(s string) string {
 		}
 	}
 	return string(b)
-}
-
-// HostName returns the machine's name for ids, "localhost" when it has none.
-func HostName() string {
-	if h, err := os.Hostname(); err == nil && h != "" {
-		return h
-	}
-	return "localhost"
 }

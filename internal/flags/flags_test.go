@@ -99,9 +99,9 @@ func TestTheHelpNamesTheVariable(t *testing.T) {
 	}
 }
 
-func TestHostName(t *testing.T) {
+func TestDefaultName(t *testing.T) {
 	t.Parallel()
-	if flags.HostName() == "" {
+	if flags.DefaultName() == "" {
 		t.Error("no host name")
 	}
 }

@@ -41,27 +41,26 @@ func StartCluster(ctx context.Context, cfg NATSConfig, n int) (*Cluster, error) 
 func (c *Cluster) build(cfg NATSConfig, n int) error {
 	const nowhere = "127.0.0.1:1"
 	passwords := cfg.passwords()
-	var ports []int // for routes
+	ports := make([]int, 2*n) // for clients, and for routes
+	for i := range ports {
+		var err error
+		if ports[i], err = freePort(); err != nil {
+			return err
+		}
+	}
 	var addresses []string
 	for i := range n {
-		client, err := freePort()
-		if err != nil {
-			return err
-		}
-		routes, err := freePort()
-		if err != nil {
-			return err
-		}
 		own := cfg
 		own.Dir = filepath.Join(cfg.Dir, NodeName(i))
-		node := &NATS{cfg: own, port: client, passwords: passwords, args: []string{
-			"-n", NodeName(i), "--cluster_name", "fleet", "--cluster_advertise", nowhere,
-			"--cluster", "nats://127.0.0.1:" + strconv.Itoa(routes),
-		}}
-		if err := c.link(node, i, ports); err != nil {
+		routes, err := c.link(i, ports[n:])
+		if err != nil {
 			return err
 		}
-		c.Nodes, ports, addresses = append(c.Nodes, node), append(ports, routes), append(addresses, node.URL())
+		node := &NATS{cfg: own, port: ports[i], passwords: passwords, args: []string{
+			"-n", NodeName(i), "--cluster_name", "fleet", "--cluster_advertise", nowhere,
+			"--cluster", "nats://127.0.0.1:" + strconv.Itoa(ports[n+i]), "--routes", routes,
+		}}
+		c.Nodes, addresses = append(c.Nodes, node), append(addresses, node.URL())
 	}
 	for _, node := range c.Nodes {
 		node.addresses = strings.Join(addresses, ",")
@@ -69,21 +68,21 @@ func (c *Cluster) build(cfg NATSConfig, n int) error {
 	return nil
 }
 
-// link leads from the i-th node to all before it.
-func (c *Cluster) link(node *NATS, i int, ports []int) error {
-	var routes []string
+// link leads from the i-th node to all others. A node that names fewer than there are would take two for a whole cluster.
+func (c *Cluster) link(i int, ports []int) (routes string, err error) {
+	var urls []string
 	for j, port := range ports {
+		if i == j {
+			continue
+		}
 		l, err := newLink(i, j, port)
 		if err != nil {
-			return err
+			return "", err
 		}
 		c.links = append(c.links, l)
-		routes = append(routes, l.url())
+		urls = append(urls, l.url())
 	}
-	if len(routes) > 0 {
-		node.args = append(node.args, "--routes", strings.Join(routes, ","))
-	}
-	return nil
+	return strings.Join(urls, ","), nil
 }
 
 // Close kills the nodes and ends the links.
@@ -126,7 +125,7 @@ func (f *Fleet) setUpCluster(ctx context.Context, args []string) error {
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		_, err := succeed(f.Freshet(ctx, args...))
+		err := succeed(f.Freshet(ctx, args...))
 		if err == nil {
 			return nil
 		}

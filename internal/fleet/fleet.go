@@ -122,7 +122,11 @@ func (f *Fleet) makeKeysets(ctx context.Context) error {
 }
 
 func (f *Fleet) setUp(ctx context.Context) error {
-	return succeed(f.Freshet(ctx, "setup"))
+	args := append([]string{"setup"}, f.cfg.Setup...)
+	if f.Cluster != nil {
+		return f.setUpCluster(ctx, append(args, "--replicas", "3"))
+	}
+	return succeed(f.Freshet(ctx, args...))
 }
 
 func (f *Fleet) apply(ctx context.Context) error {

@@ -60,6 +60,14 @@ func (j *Journal) Recent() []Entry {
 	return j.entries(func(s *slot) bool { return !s.isPending() })
 }
 
+// Has reports whether an entry is there, pending or committed and still kept.
+func (j *Journal) Has(id string) bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.ledger.expire(time.Now(), j.cfg.KeepFor)
+	return j.ledger.live[id] != nil
+}
+
 func (j *Journal) entries(accept func(*slot) bool) []Entry {
 	j.mu.Lock()
 	j.ledger.expire(time.Now(), j.cfg.KeepFor)

@@ -30,6 +30,11 @@ func TestAnEntryIsPendingUntilItsFateIsKnown(t *testing.T) {
 		if r := j.Recent()[0]; r.Revision != 7 || time.Since(r.Committed) > time.Minute {
 			t.Errorf("recent entry has revision %d, commit %v", r.Revision, r.Committed)
 		}
+		for id, want := range map[string]bool{"a": true, "b": true, "c": false, "d": false, "e": false} {
+			if j.Has(id) != want {
+				t.Errorf("has %s: %t", id, !want)
+			}
+		}
 		all, err := j.Aside()
 		must(t, err)
 		if len(all) != 1 || all[0].ID != "d" || all[0].Reason != "too late" || all[0].AsideAt.IsZero() || all[0].Unreadable() {
@@ -79,6 +84,9 @@ func TestANegativeKeepForKeepsNothing(t *testing.T) {
 	must(t, j.Append(entry("a")))
 	must(t, j.Committed("a", 7))
 	wantIDs(t, "recent", j.Recent())
+	if j.Has("a") {
+		t.Error("what is kept no longer is there")
+	}
 }
 
 func TestAnAppendAgainReplaces(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/freshetdev/freshet/internal/broker"
+	"github.com/freshetdev/freshet/internal/sleep"
 	"github.com/freshetdev/freshet/pkg/provider"
 )
 
@@ -134,8 +135,8 @@ func (s *Scheduler) awaitSlot(ctx context.Context, l *lane, rate provider.Rate) 
 	slot, ends = broker.RateSlot(l.name, now, rate)
 	if slot == l.slot || ends.Sub(now) < lateInSlot {
 		for begins := ends; now.Before(begins); now = s.cfg.Now() {
-			if err := sleep(ctx, begins.Sub(now)); err != nil {
-				return "", time.Time{}, err
+			if !sleep.For(ctx, begins.Sub(now)) {
+				return "", time.Time{}, ctx.Err()
 			}
 		}
 		slot, ends = broker.RateSlot(l.name, now, rate)

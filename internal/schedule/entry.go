@@ -183,7 +183,9 @@ func (p *packed) work(now uint32) Work {
 	if p.announce != 0 {
 		w |= WorkAnnounce
 	}
-	if at := p.expiringAt(); at != 0 && at <= now && !p.flags.has(flagToldExpiring) {
+	// While nobody has been asked for a new token yet, it may come in time: the entry comes again.
+	asked := w&WorkJob == 0 || p.tries > 0
+	if at := p.expiringAt(); asked && at != 0 && at <= now && !p.flags.has(flagToldExpiring) {
 		w |= WorkExpiring
 	}
 	if at := p.reauthAt(); at != 0 && at <= now && !p.flags.has(flagToldReauth) {

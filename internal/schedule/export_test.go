@@ -12,6 +12,17 @@ import (
 // What an entry costs is promised in the package comment.
 var _ [52]byte = [unsafe.Sizeof(packed{})]byte{}
 
+// Bytes returns the memory that an index holds.
+func Bytes(x *Index) int {
+	entries := len(x.pages)*entryPage*int(unsafe.Sizeof(packed{})) + 8*cap(x.pages)
+	keys := (len(x.keys.pages)-len(x.keys.free))*keyPage + 24*cap(x.keys.pages) + 8*cap(x.keys.dead)
+	slots := tableShards * 32
+	for i := range x.table.shards {
+		slots += 4 * cap(x.table.shards[i].slots)
+	}
+	return entries + keys + slots + 4*len(x.wheel.heads)
+}
+
 // CheckIndex reports what is inconsistent inside an index.
 func CheckIndex(x *Index) error {
 	used := 0

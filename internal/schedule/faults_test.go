@@ -69,7 +69,7 @@ func TestServerRestartIsSaidOnceAndMadeUpFor(t *testing.T) {
 		l, stop := w.schedule("s1")
 		defer stop()
 		time.Sleep(time.Minute)
-		w.stop()
+		w.nats.Stop()
 		time.Sleep(10 * time.Minute) // everything falls due
 		if got := l.keys(); len(got) != 0 {
 			w.t.Errorf("published %v while the server was away", got)
@@ -78,7 +78,7 @@ func TestServerRestartIsSaidOnceAndMadeUpFor(t *testing.T) {
 		if len(errs) != 2 { // the records and the providers
 			w.t.Errorf("reported %d times: %v", len(errs), errs)
 		}
-		w.start()
+		w.must(w.nats.Start())
 		time.Sleep(time.Minute)
 		if got := l.keys(); len(got) != 5 {
 			w.t.Errorf("published %v, want five", got)
@@ -236,7 +236,7 @@ func TestUnknownProviderIsReportedOnceAndPublishesNothing(t *testing.T) {
 func TestLaneThatIsMissingIsReportedOnce(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.apply(acme(nil))
-		w.must(w.DeleteLane(w.ctx, "acme"))
+		w.must(w.JetStream().DeleteConsumer(w.ctx, w.Names().JobsStream(), "acme"))
 		w.put(record("acme.alice", time.Minute), refresh.Announcement{})
 		l, stop := w.schedule("s1")
 		defer stop()
@@ -254,7 +254,7 @@ func TestLaneThatIsMissingIsReportedOnce(t *testing.T) {
 
 func TestRunEndsWhenItsContextDoes(t *testing.T) {
 	inWorld(t, func(w *world) {
-		w.stop() // at once, and with NATS away
+		w.nats.Stop() // at once, and with NATS away
 		l, stop := w.schedule("s1")
 		time.Sleep(time.Hour)
 		stop()

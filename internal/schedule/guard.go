@@ -143,9 +143,10 @@ func (l *lane) probe() string {
 	return fmt.Sprintf("%s:resumed:%d", l.name, l.revision)
 }
 
-// tellPause tells that a lane's pause has begun or ended; the entry's revision makes the event's id.
+// tellPause tells that a lane's pause has begun or ended; the entry's revision makes the event's id. Who ended it is not in
+// the entry: whoever did tells the same event, with their name.
 func (s *Scheduler) tellPause(ctx context.Context, name string, p *provider.Pause, revision uint64) {
-	d := events.Data{Provider: name, Revision: revision, By: s.cfg.Source}
+	d := events.Data{Provider: name, Revision: revision}
 	t := events.ProviderResumed
 	if p != nil {
 		t, d.By, d.Reason, d.Until = events.ProviderPaused, p.By, events.Reason(p.Reason), p.Until

@@ -81,6 +81,9 @@ func TestARejectingProviderIsPaused(t *testing.T) {
 				paused++
 			case events.ProviderResumed:
 				resumed++
+				if e.Data.By != "" {
+					w.t.Errorf("told that %s resumed the lane, which nobody here knows", e.Data.By)
+				}
 			}
 		}
 		if paused < 2 || paused != resumed {

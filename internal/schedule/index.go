@@ -6,7 +6,6 @@ import (
 	"hash/maphash"
 	"slices"
 	"time"
-	"unsafe"
 
 	"github.com/freshetdev/freshet/pkg/refresh"
 )
@@ -58,12 +57,6 @@ func NewIndex(now time.Time) *Index {
 
 // Len returns the number of entries.
 func (x *Index) Len() int { return x.len }
-
-// Bytes returns the memory that the index holds, in bytes.
-func (x *Index) Bytes() int {
-	entries := len(x.pages)*entryPage*int(unsafe.Sizeof(packed{})) + 8*cap(x.pages)
-	return entries + x.keys.bytes() + x.table.bytes() + 4*len(x.wheel.heads)
-}
 
 // Upsert puts in an entry, or replaces the one under this key unless that has a higher revision. It reports whether
 // the change ends a job that Take had handed out: the record has come to something. A write that changes nothing

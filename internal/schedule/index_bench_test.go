@@ -118,7 +118,7 @@ func BenchmarkIndexGC(b *testing.B) {
 				runtime.GC()
 			}
 			b.StopTimer()
-			b.ReportMetric(float64(x.Bytes())/float64(n), "B/entry")
+			b.ReportMetric(float64(schedule.Bytes(x))/float64(n), "B/entry")
 			b.ReportMetric(float64(residentBytes(b)-before)/float64(n), "RSS-B/entry")
 			runtime.KeepAlive(x)
 		})

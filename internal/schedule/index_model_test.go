@@ -56,6 +56,9 @@ func (e *modelEntry) work(now int64) (w schedule.Work) {
 			w |= c.w
 		}
 	}
+	if w&schedule.WorkJob != 0 && e.tries == 0 {
+		w &^= schedule.WorkExpiring // it may come in time
+	}
 	if e.look > now {
 		w &^= schedule.WorkJob
 	}

@@ -175,14 +175,14 @@ func TestIndexGivesTheMemoryOfDroppedKeysBack(t *testing.T) {
 			t.Fatalf("key %d: %v", i, got)
 		}
 	}
-	bytes := x.Bytes()
+	bytes := schedule.Bytes(x)
 	for round := uint64(2); round < 10; round++ { // keys that come and go need no more
 		for i := range n {
 			mustUpsert(t, x, benchKey(i+n), benchEntry(i, round))
 			x.Remove(benchKey(i+n), round)
 		}
 	}
-	if got := x.Bytes(); got > bytes+bytes/4 {
+	if got := schedule.Bytes(x); got > bytes+bytes/4 {
 		t.Errorf("%d bytes after much coming and going, %d before", got, bytes)
 	}
 	if err := schedule.CheckIndex(x); err != nil {

@@ -91,8 +91,3 @@ func (a *keyArena) release(page uint32) {
 	a.pages[page], a.dead[page] = nil, 0
 	a.free = append(a.free, page)
 }
-
-// bytes is the memory the arena holds.
-func (a *keyArena) bytes() int {
-	return (len(a.pages)-len(a.free))*keyPage + 24*cap(a.pages) + 8*cap(a.dead)
-}

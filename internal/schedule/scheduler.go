@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/robfig/cron/v3"
+
+	"github.com/freshetdev/freshet/internal/sleep"
 )
 
 // Scheduler publishes a job for each credential that is due.
@@ -67,7 +69,7 @@ func (s *Scheduler) tickAll(ctx context.Context) {
 	var every cron.Schedule = cron.Every(time.Second)
 	for {
 		now := s.cfg.Now()
-		if sleep(ctx, every.Next(now).Sub(now)) != nil {
+		if !sleep.For(ctx, every.Next(now).Sub(now)) {
 			return
 		}
 		s.tick(ctx, s.cfg.Now())

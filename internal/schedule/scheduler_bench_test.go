@@ -5,10 +5,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 
 	"github.com/freshetdev/freshet/internal/broker"
+	"github.com/freshetdev/freshet/internal/natstest"
 	"github.com/freshetdev/freshet/internal/schedule"
 	"github.com/freshetdev/freshet/pkg/events"
 	"github.com/freshetdev/freshet/pkg/refresh"
@@ -50,17 +50,7 @@ func BenchmarkFill(b *testing.B) {
 
 func benchBroker(b *testing.B) *broker.Broker {
 	b.Helper()
-	s, err := server.NewServer(&server.Options{
-		ServerName: "bench", DontListen: true, JetStream: true, StoreDir: b.TempDir(), NoSigs: true, NoLog: true,
-	})
-	if err != nil {
-		b.Fatal(err)
-	}
-	go s.Start()
-	b.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
-	if !s.ReadyForConnections(10 * time.Second) {
-		b.Fatal("the server does not start")
-	}
+	s := natstest.Run(b, natstest.Options{})
 	nc, err := nats.Connect("", append(broker.ConnectOptions(broker.ConnectHooks{}), nats.InProcessServer(s))...)
 	if err != nil {
 		b.Fatal(err)

@@ -90,12 +90,3 @@ func (t *table) remove(hash uint64, number uint32, hashOf func(number uint32) ui
 	s.slots[hole] = 0
 	s.used--
 }
-
-// bytes is the memory the table holds.
-func (t *table) bytes() int {
-	n := tableShards * 32
-	for i := range t.shards {
-		n += 4 * cap(t.shards[i].slots)
-	}
-	return n
-}

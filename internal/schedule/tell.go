@@ -62,7 +62,10 @@ func (s *Scheduler) event(key string, e Entry, w Work, now time.Time) (event eve
 	}
 	d := events.Data{
 		Provider: c.Provider, Account: c.Account, GrantID: e.GrantID, Generation: e.Generation, Version: e.Version,
-		Revision: e.Revision, State: string(e.State), Reason: reason, ExpiresAt: e.ExpiresAt,
+		Revision: e.Revision, State: string(e.State), Reason: reason,
+	}
+	if w == WorkAnnounce {
+		d.ExpiresAt = e.ExpiresAt // the announcer's own event has it, to the fraction of a second that the index lacks
 	}
 	return events.Event{ID: events.TokenEventID(t, d), Source: s.cfg.Source, Type: t, Time: now.UTC(), Data: d}, true
 }

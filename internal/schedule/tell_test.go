@@ -117,6 +117,32 @@ func TestExpiringIsToldOncePerToken(t *testing.T) {
 		if got := w.toldAbout(); !slices.Equal(got, want) {
 			w.t.Errorf("told %v, want %v", got, want)
 		}
+		for _, e := range w.told() {
+			if !e.Data.ExpiresAt.IsZero() {
+				w.t.Errorf("told the end %v, which is known to the second only", e.Data.ExpiresAt)
+			}
+		}
+	})
+}
+
+// TestExpiringIsNotToldOfATokenThatIsRenewedInTheSameMoment: a scheduler that starts late finds both due at once.
+func TestExpiringIsNotToldOfATokenThatIsRenewedInTheSameMoment(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.apply(acme(nil))
+		r := record("acme.alice", -time.Minute)
+		r.ExpiresAt = w.Now().Add(20 * time.Second)
+		w.put(r, refresh.Announcement{})
+		stopWork := w.work("acme", 2, w.refreshed)
+		defer stopWork()
+		_, stop := w.schedule("s1")
+		defer stop()
+		time.Sleep(30 * time.Second)
+		if v := w.record("acme.alice").Record.Version; v != 2 {
+			w.t.Errorf("version %d, want a renewed token", v)
+		}
+		if got := w.toldAbout(); slices.Contains(got, "token.expiring acme.alice v1") {
+			w.t.Errorf("told %v of a token that was renewed in time", got)
+		}
 	})
 }
 

@@ -3,6 +3,8 @@ package schedule
 import (
 	"context"
 	"time"
+
+	"github.com/freshetdev/freshet/internal/sleep"
 )
 
 // fail reports an error unless what it is about was reported already and has not been well since.
@@ -58,18 +60,6 @@ func (s *Scheduler) retry(ctx context.Context, what string, try func(well func()
 			return
 		}
 		s.fail(ctx, what, err)
-		_ = sleep(ctx, wait) // the loop asks ctx
-	}
-}
-
-// sleep waits for d, or until ctx ends.
-func sleep(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
+		sleep.For(ctx, wait) // the loop asks ctx
 	}
 }

@@ -4,18 +4,17 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
-	"net"
 	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/freshetdev/freshet/internal/broker"
+	"github.com/freshetdev/freshet/internal/natstest"
 	"github.com/freshetdev/freshet/internal/schedule"
 	"github.com/freshetdev/freshet/pkg/events"
 	"github.com/freshetdev/freshet/pkg/provider"
@@ -27,11 +26,8 @@ type world struct {
 	*broker.Broker
 	t      *testing.T
 	ctx    context.Context
-	dir    string
+	nats   *natstest.Server
 	teller refresh.Teller
-
-	mu     sync.Mutex
-	server *server.Server // nil while it is away
 }
 
 // inWorld runs a test in virtual time on a server of its own.
@@ -40,10 +36,8 @@ func inWorld(t *testing.T, test func(w *world)) {
 	t.Parallel()
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
-		w := &world{t: t, ctx: t.Context(), dir: dir}
-		w.start()
-		defer w.stop()
-		nc, err := nats.Connect("", append(broker.ConnectOptions(broker.ConnectHooks{}), nats.InProcessServer(w))...)
+		w := &world{t: t, ctx: t.Context(), nats: natstest.Run(t, natstest.Options{StoreDir: dir})}
+		nc, err := nats.Connect("", append(broker.ConnectOptions(broker.ConnectHooks{}), nats.InProcessServer(w.nats))...)
 		w.must(err)
 		defer nc.Close()
 		w.Broker, err = broker.New(nc, broker.Config{})
@@ -64,44 +58,6 @@ func (w *world) must(err error) {
 func (w *world) do2(_ any, err error) {
 	w.t.Helper()
 	w.must(err)
-}
-
-// start brings the server up, with what an earlier one left behind.
-func (w *world) start() {
-	w.t.Helper()
-	s, err := server.NewServer(&server.Options{
-		ServerName: "test", DontListen: true, JetStream: true, StoreDir: w.dir, NoSigs: true, NoLog: true,
-	})
-	w.must(err)
-	go s.Start()
-	if !s.ReadyForConnections(10 * time.Second) {
-		w.t.Fatal("the server does not start")
-	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.server = s
-}
-
-func (w *world) stop() {
-	w.mu.Lock()
-	s := w.server
-	w.server = nil
-	w.mu.Unlock()
-	if s != nil {
-		s.Shutdown()
-		s.WaitForShutdown()
-	}
-}
-
-// InProcessConn connects to the server that is up now.
-func (w *world) InProcessConn() (net.Conn, error) {
-	w.mu.Lock()
-	s := w.server
-	w.mu.Unlock()
-	if s == nil {
-		return nil, errors.New("the server is away")
-	}
-	return s.InProcessConn()
 }
 
 // apply makes a provider known, with its lane.

@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"os"
 	"slices"
+	"strconv"
+	"syscall"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -26,6 +28,7 @@ type DevConfig struct {
 	Lifetime    time.Duration // of access tokens; the first ones are staggered below it
 	Rotation    authserver.Rotation
 	Port        int           // of NATS, on loopback; 0: a free one
+	AuthPort    int           // of the authorization server, likewise
 	Seed        uint64        // of the authorization server; 0: random
 	For         time.Duration // how long to run; 0: until ctx ends
 	Out         io.Writer     // what people see
@@ -53,13 +56,13 @@ func (c DevConfig) Validate() error {
 	fault(c.Credentials < 1 || c.Credentials > maxCredentials, "--credentials %d: want 1 to %d", c.Credentials, maxCredentials)
 	fault(c.Lifetime < minLifetime, "--lifetime %s: want %s or more", c.Lifetime, minLifetime)
 	fault(c.For < 0, "--for %s: want a time to run, or 0 to run until Ctrl-C", c.For)
-	faults = append(faults, validPort(c.Port))
+	faults = append(faults, validPort("--nats-port", c.Port), validPort("--auth-port", c.AuthPort))
 	return errors.Join(faults...)
 }
 
-func validPort(port int) error {
+func validPort(flag string, port int) error {
 	if port < 0 || port > 65535 {
-		return fmt.Errorf("--nats-port %d: want 1 to 65535, or 0 for a free one", port)
+		return fmt.Errorf("%s %d: want 1 to 65535, or 0 for a free one", flag, port)
 	}
 	return nil
 }
@@ -76,11 +79,16 @@ type dev struct {
 	accounts []string
 	counts   *counts
 	printer  *printer
+	over     time.Time // when it was told to end; what ends later is not missed
 }
 
+// ErrAuthPortTaken: something else listens on the authorization server's port.
+var ErrAuthPortTaken = errors.New("port is taken")
+
 // Dev runs everything in this process until ctx or cfg.For ends, then compares the authorization server's ledger
-// with our own count. It fails with ErrBroken when they disagree, or when a refresh token was replayed, presented twice
-// at once, or lost. When ctx ends before everything runs there is nothing to compare, and no error.
+// with our own count. It fails with ErrBroken when they disagree, when a refresh token was replayed, presented twice
+// at once, or lost, or when a token was not renewed in time. When ctx ends before everything runs there is nothing to compare,
+// and no error. Other errors: embedded.ErrPortTaken, ErrAuthPortTaken.
 func Dev(ctx context.Context, cfg DevConfig) error {
 	if err := cfg.Validate(); err != nil {
 		return err
@@ -114,9 +122,12 @@ func cancelled(ctx context.Context, err error) error {
 	return err
 }
 
-// startAuthServer listens on a free loopback port.
+// startAuthServer listens on loopback.
 func (d *dev) startAuthServer() (stop func(), err error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(d.cfg.AuthPort)))
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return nil, fmt.Errorf("start authorization server: %w: %w: stop what listens there, or give another --auth-port (0 picks a free one)", ErrAuthPortTaken, err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("start authorization server: %w", err)
 	}
@@ -180,6 +191,7 @@ func (d *dev) run(ctx context.Context) error {
 
 // work runs the processes until the run is over.
 func (d *dev) work(ctx context.Context) error {
+	d.counts.begun = time.Now()
 	p, err := d.startProcesses(ctx)
 	if err != nil {
 		return err
@@ -191,6 +203,7 @@ func (d *dev) work(ctx context.Context) error {
 	d.banner(env)
 	d.printer.start()
 	d.wait(ctx, p)
+	d.over = time.Now()
 	return p.stop()
 }
 

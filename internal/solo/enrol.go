@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/freshetdev/freshet/internal/app"
 	"github.com/freshetdev/freshet/internal/broker"
 	"github.com/freshetdev/freshet/internal/enroll"
 	"github.com/freshetdev/freshet/pkg/events"
@@ -51,7 +52,12 @@ func (d *dev) enrol(ctx context.Context, b *broker.Broker, def provider.Definiti
 	defer receiver.Close()
 	client := &http.Client{Timeout: 10 * time.Second}
 	defer client.CloseIdleConnections()
-	w := &enroll.Writer{Store: b, Teller: events.NewPublisher(b.JetStream(), b.Names()), Keys: d.node.keys(b), Source: "freshet/dev"}
+	if err := app.MeasureClock(ctx, b); err != nil {
+		return err
+	}
+	w := &enroll.Writer{
+		Store: b, Teller: events.NewPublisher(b.JetStream(), b.Names()), Keys: d.node.keys(b), Source: "freshet/dev", Now: b.Now,
+	}
 	g, logins := errgroup.WithContext(ctx)
 	g.SetLimit(enrolAtOnce)
 	for _, account := range d.accounts {

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/freshetdev/freshet/internal/authserver"
+	"github.com/freshetdev/freshet/internal/broker"
 	"github.com/freshetdev/freshet/pkg/events"
 	"github.com/freshetdev/freshet/pkg/refresh"
 )
@@ -27,6 +28,12 @@ func (c *counts) Heard(e events.Event) { c.heard(e) }
 // Result hears of an attempt's end.
 func (c *counts) Result(r refresh.Result) { c.result(r) }
 
+// Record hears of a record's headers.
+func (c *counts) Record(s broker.Seen) { c.record(s) }
+
+// Timely reports whether a credential's tokens had to be renewed in time.
+func (c *counts) Timely(cred events.Credential) bool { return c.timely(cred) }
+
 // Each is what was seen of one credential.
 func (c *counts) Each(cred events.Credential) (renewed, told int) {
 	_, each := c.seen()
@@ -45,19 +52,22 @@ var Await = (*counts).await
 // Account is what everybody says of one demo account in the end.
 type Account struct {
 	Given, Stored, Renewed, Told int
-	Yours                        bool
+	Late                         int
+	Ended, Yours, Paused         bool
 }
 
 // Judge judges accounts by name.
 func Judge(all map[string]Account, ledger authserver.Ledger, lost ...authserver.Loss) []string {
 	in := &evidence{
 		ledger: ledger, lost: lost, given: map[string]int{}, stored: map[string]int{}, each: map[events.Credential]tally{},
+		ended: map[string]bool{}, timely: func(c events.Credential) bool { return !all[c.Account].Paused },
 	}
 	var names []string
 	for name, a := range all {
 		cred := demoCredential(name)
 		names = append(names, name)
-		in.given[name], in.stored[name], in.each[cred] = a.Given, a.Stored, tally{Renewed: a.Renewed, Told: a.Told}
+		in.given[name], in.stored[name], in.each[cred] = a.Given, a.Stored, tally{Renewed: a.Renewed, Told: a.Told, Late: a.Late}
+		in.ended[name] = a.Ended
 		if a.Yours {
 			in.yours = append(in.yours, cred.String())
 		}

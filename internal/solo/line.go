@@ -64,7 +64,10 @@ func details(e events.Event, r *refresh.Result) []string {
 
 // about is what is said of a lane.
 func about(e events.Event) []string {
-	parts := []string{"by " + e.Data.By, string(e.Data.Reason)}
+	parts := []string{"", string(e.Data.Reason)}
+	if e.Data.By != "" {
+		parts[0] = "by " + e.Data.By
+	}
 	if !e.Data.Until.IsZero() {
 		parts = append(parts, "until "+e.Data.Until.Local().Format(time.TimeOnly))
 	}
@@ -101,8 +104,11 @@ func lives(e events.Event) string {
 	return "lives " + tenths(e.Data.ExpiresAt.Sub(e.Time))
 }
 
-// ends says when a token that is about to end does.
+// ends says when a token that is about to end does, if the event says it.
 func ends(e events.Event) string {
+	if e.Data.ExpiresAt.IsZero() {
+		return ""
+	}
 	left := e.Data.ExpiresAt.Sub(e.Time)
 	if left < 0 {
 		return "ended " + tenths(-left) + " ago"

@@ -68,20 +68,21 @@ func (n *node) connect() (*broker.Broker, func(), error) {
 
 // startScheduler adds a scheduler to g.
 func (n *node) startScheduler(ctx context.Context, g *errgroup.Group) error {
-	nc, err := n.server.Connect(app.ConnectOptions(n.log)...)
+	const name = "scheduler-1"
+	nc, err := n.server.Connect(app.ConnectOptions(app.Component(n.log, "scheduler", name))...)
 	if err != nil {
 		return err
 	}
 	g.Go(func() error {
 		defer nc.Close()
-		return app.RunScheduler(ctx, app.SchedulerConfig{Name: "scheduler-1", Conn: nc, Log: n.log, OnPublished: n.onPublished})
+		return app.RunScheduler(ctx, app.SchedulerConfig{Name: name, Conn: nc, Log: n.log, OnPublished: n.onPublished})
 	})
 	return nil
 }
 
 // startWorker adds a worker to g.
 func (n *node) startWorker(ctx context.Context, g *errgroup.Group, name string) error {
-	nc, err := n.server.Connect(app.ConnectOptions(n.log)...)
+	nc, err := n.server.Connect(app.ConnectOptions(app.Component(n.log, "worker", name))...)
 	if err != nil {
 		return err
 	}

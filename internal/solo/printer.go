@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"time"
 
 	"github.com/freshetdev/freshet/internal/broker"
+	"github.com/freshetdev/freshet/internal/sleep"
 	"github.com/freshetdev/freshet/pkg/events"
 	"github.com/freshetdev/freshet/pkg/refresh"
 )
@@ -27,10 +29,29 @@ func (d *dev) listen(ctx context.Context, b *broker.Broker) (stop func(), err er
 	}()
 	select {
 	case <-ready:
-		return func() { cancel(); <-done }, nil
 	case err := <-done:
 		cancel()
 		return nil, err
+	}
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		d.watch(ctx, b)
+	}()
+	return func() { cancel(); <-done; <-watched }, nil
+}
+
+// watchAgain is how long it takes to watch the records again after a watch was lost.
+const watchAgain = time.Second
+
+// watch hears of every record until ctx ends.
+func (d *dev) watch(ctx context.Context, b *broker.Broker) {
+	for ctx.Err() == nil {
+		err := b.WatchRecords(ctx, broker.WatchConfig{}, d.counts.record, func() {})
+		if err != nil && ctx.Err() == nil {
+			d.cfg.Log.Warn().Err(err).Msg("watching the records goes on")
+		}
+		sleep.For(ctx, watchAgain)
 	}
 }
 

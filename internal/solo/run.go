@@ -31,7 +31,7 @@ func (c RunConfig) Validate() error {
 	if c.StoreDir == "" {
 		noStore = errors.New("no store: give --store DIR")
 	}
-	return errors.Join(noStore, validPort(c.Port))
+	return errors.Join(noStore, validPort("--nats-port", c.Port))
 }
 
 // Run runs scheduler, worker and a persistent NATS until ctx ends. Errors: embedded.ErrInUse for a store that another

@@ -52,6 +52,24 @@ func TestDevThatIsCancelledBeforeItRunsJudgesNothing(t *testing.T) {
 	}
 }
 
+func TestDevUsesThePortThatItIsGiven(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	cfg := devConfig(&out)
+	cfg.For, cfg.AuthPort = time.Millisecond, l.Addr().(*net.TCPAddr).Port
+	if err := solo.Dev(t.Context(), cfg); !errors.Is(err, solo.ErrAuthPortTaken) || !strings.Contains(err.Error(), "--auth-port") {
+		t.Errorf("taken port: %v; want ErrAuthPortTaken and what to do", err)
+	}
+	l.Close()
+	if err := solo.Dev(t.Context(), cfg); err != nil || !strings.Contains(out.String(), "http://"+l.Addr().String()+",") {
+		t.Errorf("free port: %v; want it in\n%s", err, out.String())
+	}
+}
+
 func TestDevChecksItsConfiguration(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -63,6 +81,7 @@ func TestDevChecksItsConfiguration(t *testing.T) {
 		"too short a lifetime": {func(c *solo.DevConfig) { c.Lifetime = time.Second }, []string{"--lifetime 1s"}},
 		"unknown rotation":     {func(c *solo.DevConfig) { c.Rotation = "x" }, []string{`--rotation "x"`}},
 		"no such port":         {func(c *solo.DevConfig) { c.Port = 65536 }, []string{"--nats-port 65536"}},
+		"no such auth port":    {func(c *solo.DevConfig) { c.AuthPort = -1 }, []string{"--auth-port -1"}},
 		"backwards":            {func(c *solo.DevConfig) { c.For = -1 }, []string{"--for -1ns"}},
 		"all at once":          {func(c *solo.DevConfig) { *c = solo.DevConfig{} }, []string{"--credentials", "--lifetime", "--rotation"}},
 	} {

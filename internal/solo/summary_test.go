@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/freshetdev/freshet/internal/authserver"
+	"github.com/freshetdev/freshet/internal/broker"
 	"github.com/freshetdev/freshet/internal/solo"
 	"github.com/freshetdev/freshet/pkg/events"
 	"github.com/freshetdev/freshet/pkg/refresh"
@@ -35,6 +36,10 @@ func TestTheJudgementSaysWhatDoesNotAgree(t *testing.T) {
 		"replayed":                      {account: good, ledger: authserver.Ledger{Replayed: 2}, want: "presented again, 2 times"},
 		"twice at once":                 {account: good, ledger: authserver.Ledger{Concurrent: 1}, want: "twice at once, 1 times"},
 		"lost":                          {account: good, lost: []authserver.Loss{{Account: "ann", Why: "spent"}}, want: "demo/ann is lost: its stored refresh token is spent"},
+		"renewed too late":              {account: solo.Account{Given: 5, Stored: 5, Renewed: 4, Told: 5, Late: 2}, want: "demo/ann was renewed after its token had ended, 2 times"},
+		"not renewed at all":            {account: solo.Account{Given: 5, Stored: 5, Renewed: 4, Told: 5, Ended: true}, want: "demo/ann has a token that ended"},
+		"late, and changed by the user": {account: solo.Account{Late: 1, Ended: true, Yours: true}},
+		"late, and paused for a while":  {account: solo.Account{Given: 5, Stored: 5, Renewed: 4, Told: 5, Late: 1, Ended: true, Paused: true}},
 		"a last try is allowed":         {account: good, ledger: authserver.Ledger{LastTries: 3}},
 	} {
 		faults := solo.Judge(map[string]solo.Account{"ann": c.account}, c.ledger, c.lost...)
@@ -73,6 +78,22 @@ func TestCountsAreKeptByCredential(t *testing.T) {
 	}
 	if attempts, told, late := c.Totals(); attempts != 3 || told != 1 || late != 1 {
 		t.Errorf("%d attempts, %d told, %d late; want 3, 1, 1", attempts, told, late)
+	}
+}
+
+func TestWhatSomebodyPausesNeedNotBeRenewedInTime(t *testing.T) {
+	t.Parallel()
+	alice, bob := events.Credential{Provider: "acme", Account: "alice"}, events.Credential{Provider: "acme", Account: "bob"}
+	c := solo.NewCounts()
+	c.Record(broker.Seen{Key: alice.Key()})
+	c.Record(broker.Seen{Key: bob.Key(), Summary: refresh.Summary{Paused: true}})
+	c.Record(broker.Seen{Key: bob.Key()})
+	if !c.Timely(alice) || c.Timely(bob) {
+		t.Errorf("timely: alice %t, bob %t; want true, false", c.Timely(alice), c.Timely(bob))
+	}
+	c.Heard(about(events.ProviderPaused, nil))
+	if c.Timely(alice) {
+		t.Error("the lane was paused, and alice's tokens are judged all the same")
 	}
 }
 

@@ -197,7 +197,7 @@ func TestDurableSurvivesARestart(t *testing.T) {
 	b.tell(t, updated("acme/alice", 1))
 	r.wantNext(updated("acme/alice", 1))
 	for restart := range uint64(2) {
-		b.stop()
+		b.Stop()
 		b.start(t)
 		_, b.js = b.connect(t)
 		b.tell(t, updated("acme/alice", 2+restart), updated("acme/bob", 1+restart))
@@ -407,9 +407,7 @@ func TestDurableUnderPermissions(t *testing.T) {
 }
 
 func BenchmarkDurable(b *testing.B) {
-	s := &natsServer{dir: b.TempDir()}
-	s.start(b)
-	b.Cleanup(s.stop)
+	s := startServer(b)
 	nc, js := s.dial(b)
 	b.Cleanup(nc.Close)
 	createStream(b, js, events.Names{})

@@ -7,6 +7,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/freshetdev/freshet/internal/natstest"
 	"github.com/freshetdev/freshet/pkg/events"
 )
 
@@ -22,13 +23,13 @@ func exampleServer() (*nats.Conn, jetstream.JetStream, func()) {
 	if err != nil {
 		panic(err)
 	}
-	s := &natsServer{dir: dir}
+	s := &natsServer{natstest.New(natstest.Options{StoreDir: dir})}
 	s.start(panics{})
 	nc, js := s.dial(panics{})
 	createStream(panics{}, js, events.Names{})
 	return nc, js, func() {
 		nc.Close()
-		s.stop()
+		s.Stop()
 		_ = os.RemoveAll(dir)
 	}
 }

@@ -77,7 +77,7 @@ func TestLiveHearsAgainAfterARestart(t *testing.T) {
 			_ = nc.Flush() // behind the subscriptions
 			reconnected <- struct{}{}
 		})))
-	b.stop()
+	b.Stop()
 	b.start(t)
 	receive(t, reconnected, "the connection")
 	_, b.js = b.connect(t)
@@ -178,7 +178,7 @@ func TestLiveWaitsForTheServer(t *testing.T) {
 	b := newBench(t)
 	down := make(chan struct{}, 1)
 	subscribe := live(t, b.natsServer, nats.DisconnectErrHandler(func(*nats.Conn, error) { down <- struct{}{} }))
-	b.stop()
+	b.Stop()
 	receive(t, down, "the disconnection")
 	r := run(t, events.SubscribeConfig{}, subscribe)
 	if err := r.fault(); err == nil {

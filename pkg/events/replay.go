@@ -44,7 +44,7 @@ type replay struct {
 	handle   Handler
 }
 
-// errGap says that a message was sent and did not arrive; the next session asks for it again.
+// errGap says that a message did not arrive, sent or not; the next session asks for it again.
 var errGap = errors.New("messages lost on the way, reading them again")
 
 func (r *replay) session(ctx context.Context, opened func()) error {
@@ -121,19 +121,22 @@ func nextWithin(ctx context.Context, msgs jetstream.MessagesContext, d time.Dura
 }
 
 // check asks whether the silence is one: got is how many messages arrived from this consumer. Only when it is
-// asked twice in the same place does it take a missing message for lost.
+// asked twice in the same place does it take a missing message for lost, or our request for those that wait there: a node
+// of a cluster that goes takes requests with it, and the client library's own watch begins anew with each wait.
 func (r *replay) check(ctx context.Context, cons jetstream.Consumer, got uint64) error {
 	ctx, cancel := requestContext(ctx, r.js)
 	defer cancel()
 	info, err := cons.Info(ctx)
-	switch {
-	case err != nil:
+	if err != nil {
 		return err
-	case info.Delivered.Consumer != got && r.doubt == got+1:
+	}
+	missing := info.Delivered.Consumer != got || info.NumPending > 0
+	switch {
+	case missing && r.doubt == got+1:
 		return errGap
-	case info.Delivered.Consumer != got:
+	case missing:
 		r.doubt = got + 1
-	case info.NumPending == 0: // the rest of the history was dropped before we came to it
+	default: // the rest of the history was dropped before we came to it
 		r.left = 0
 	}
 	return nil

@@ -1,6 +1,7 @@
 package events_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -163,7 +164,7 @@ func TestReplaySurvivesARestart(t *testing.T) {
 	b.tell(t, told...)
 	restart := func(_ context.Context, e events.Event) error {
 		if e.ID == told[10].ID {
-			b.stop()
+			b.Stop()
 			b.start(t)
 		}
 		return nil
@@ -233,6 +234,41 @@ func (c *breakingConn) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b[:min(len(b), c.left)])
 	c.left -= n
 	return n, err
+}
+
+// A request for messages gets lost, as it does when the node of a cluster that holds it goes away: the consumer has messages,
+// sends none, and takes none for delivered.
+func TestReplayAsksAgainWhenNobodySendsWhatIsThere(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	told := []events.Event{updated("acme/alice", 1), updated("acme/bob", 1), updated("acme/carol", 1)}
+	b.tell(t, told...)
+	_, js := b.connect(t, nats.InProcessServer(&misdirecting{natsServer: b.natsServer}))
+	r := run(t, events.SubscribeConfig{Follow: true}, func(ctx context.Context, cfg events.SubscribeConfig, r *running) error {
+		return events.Replay(ctx, js, cfg, r.passing(nil))
+	})
+	r.wantNext(told...)
+	r.stop()
+}
+
+// misdirecting sends a client's first request for messages to nobody.
+type misdirecting struct{ *natsServer }
+
+func (s *misdirecting) InProcessConn() (net.Conn, error) {
+	conn, err := s.natsServer.InProcessConn()
+	return &misdirectingConn{Conn: conn}, err
+}
+
+type misdirectingConn struct {
+	net.Conn
+	once sync.Once
+}
+
+func (c *misdirectingConn) Write(b []byte) (int, error) {
+	if from := []byte(".MSG.NEXT."); bytes.Contains(b, from) {
+		c.once.Do(func() { b = bytes.Replace(b, from, []byte(".MSG.LOST."), 1) })
+	}
+	return c.Conn.Write(b)
 }
 
 // The rest of the history is dropped from the stream while it is read: the replay ends all the same.

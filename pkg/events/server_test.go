@@ -2,9 +2,6 @@ package events_test
 
 import (
 	"context"
-	"errors"
-	"net"
-	"sync"
 	"testing"
 	"time"
 
@@ -12,21 +9,15 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/freshetdev/freshet/internal/natstest"
 	"github.com/freshetdev/freshet/pkg/events"
 )
 
 // patience bounds every wait in these tests. It is reached only when something is broken.
 const patience = 30 * time.Second
 
-// natsServer is a real server in this process that can be stopped and started again. Clients connect through it, so
-// that they reconnect to whatever server runs.
-type natsServer struct {
-	dir   string
-	users []*server.User
-
-	mu     sync.Mutex
-	server *server.Server // nil while it is down
-}
+// natsServer is a real server that these tests connect to in their own way.
+type natsServer struct{ *natstest.Server }
 
 // fataler is what the helpers need of a test; examples bring their own.
 type fataler interface {
@@ -34,51 +25,17 @@ type fataler interface {
 	Fatal(args ...any)
 }
 
-func startServer(t *testing.T, users ...*server.User) *natsServer {
+func startServer(t testing.TB, users ...*server.User) *natsServer {
 	t.Helper()
-	s := &natsServer{dir: t.TempDir(), users: users}
-	s.start(t)
-	t.Cleanup(s.stop)
-	return s
+	return &natsServer{natstest.Run(t, natstest.Options{Users: users})}
 }
 
+// start brings the server up again.
 func (s *natsServer) start(t fataler) {
 	t.Helper()
-	srv, err := server.NewServer(&server.Options{
-		ServerName: "test", DontListen: true, NoSigs: true, NoLog: true,
-		JetStream: true, StoreDir: s.dir, Users: s.users,
-	})
-	if err != nil {
+	if err := s.Start(); err != nil {
 		t.Fatal(err)
 	}
-	srv.Start()
-	if !srv.ReadyForConnections(patience) {
-		t.Fatal("server did not start")
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.server = srv
-}
-
-func (s *natsServer) stop() {
-	s.mu.Lock()
-	srv := s.server
-	s.server = nil
-	s.mu.Unlock()
-	if srv != nil {
-		srv.Shutdown()
-		srv.WaitForShutdown()
-	}
-}
-
-// InProcessConn connects a client, or fails while the server is down.
-func (s *natsServer) InProcessConn() (net.Conn, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.server == nil {
-		return nil, errors.New("server is down")
-	}
-	return s.server.InProcessConn()
 }
 
 // connect returns a connection that lives as long as the test.

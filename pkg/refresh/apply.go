@@ -67,7 +67,7 @@ func afterFailure(r Record, d *provider.Definition, a attemptFacts, j Judgement,
 	switch {
 	case j.Class == ClassUnknown:
 		r.Doubt = nextDoubt(r.Doubt, a)
-	case r.Doubt != nil && r.Doubt.Attempt == a.ID && a.StartedAt.Sub(r.Doubt.FirstSentAt) < d.Timing().ClaimTTL:
+	case r.Doubt != nil && r.Doubt.Attempt == a.ID && !r.Doubt.Earlier:
 		r.Doubt = nil // it was about this attempt alone, whose outcome is known now
 	}
 	switch {
@@ -120,10 +120,15 @@ func uncertainUntil(r *Record, d *provider.Definition, a attemptFacts, backoff t
 // codeClaimDied stands for an outcome that nobody was there to write down. Its author may still have it.
 const codeClaimDied = "claim_died"
 
+// authorReturns is how long after a dead claim was found a last try waits. Where NATS was away the author is alive and has
+// its answer, and needs this long to connect again and to go through its journal; a try meanwhile would cost the grant.
+const authorReturns = 15 * time.Second
+
 // afterDeath returns the record after a claim whose author did not come back, or an inquiry, at a provider that allows no
 // second try now: the doubt is written down and nothing is presented.
 func afterDeath(r Record, d *provider.Definition, doubt *Doubt, now time.Time) Record {
 	a := attemptFacts{ID: doubt.Attempt, Worker: doubt.Worker, Now: now, StartedAt: doubt.FirstSentAt}
+	found := r.Claim != nil
 	if r.Last != nil {
 		a.Reason = r.Last.Reason
 	}
@@ -133,6 +138,9 @@ func afterDeath(r Record, d *provider.Definition, doubt *Doubt, now time.Time) R
 	}
 	r.Doubt = doubt
 	r = afterFailure(r, d, a, j, 0)
+	if last := LastTryAt(r.IssuedAt, r.ExpiresAt); found && r.State == StateUncertain && !r.RefreshAt.Before(last) {
+		r.RefreshAt = laterOf(r.RefreshAt, now.Add(authorReturns))
+	}
 	if doubt.Inactive {
 		r.Doubt, r.RefreshAt = doubt, laterOf(r.RefreshAt, LastTryAt(r.IssuedAt, r.ExpiresAt))
 	}
@@ -151,7 +159,11 @@ func nextFailure(f *Failure, j Judgement, status int, now time.Time) *Failure {
 // nextDoubt keeps the earliest moment at which the refresh token may have been spent.
 func nextDoubt(d *Doubt, a attemptFacts) *Doubt {
 	next := &Doubt{Attempt: a.ID, Worker: a.Worker, FirstSentAt: a.StartedAt.UTC()}
-	if d != nil && d.FirstSentAt.Before(next.FirstSentAt) {
+	if d == nil {
+		return next
+	}
+	next.Earlier = d.Earlier || d.Attempt != a.ID
+	if d.FirstSentAt.Before(next.FirstSentAt) {
 		next.FirstSentAt = d.FirstSentAt
 	}
 	return next

@@ -317,3 +317,28 @@ func TestDeathLeavesADoubt(t *testing.T) {
 		t.Errorf("reason %q", r.Last.Reason)
 	}
 }
+
+// A known outcome ends the doubt about its own attempt, and never that about an earlier one.
+func TestAKnownOutcomeEndsNobodyElsesDoubt(t *testing.T) {
+	t.Parallel()
+	for name, earlier := range map[string]bool{"the only one": false, "one of two": true} {
+		s := healthy()
+		s.Record.Doubt = &refresh.Doubt{Attempt: facts(failedAt).ID, Worker: "w1", FirstSentAt: failedAt.Add(-time.Second), Earlier: earlier}
+		r := refresh.AfterFailure(s.Record, definition(provider.RotationStrict), facts(failedAt), refresh.Judgement{Class: refresh.ClassThrottled}, 429)
+		if (r.Doubt != nil) != earlier || (r.State == refresh.StateUncertain) != earlier {
+			t.Errorf("%s: doubt %+v, %s", name, r.Doubt, r.State)
+		}
+	}
+	claim := &refresh.Claim{Attempt: "a2", Worker: "w2", TTL: provider.Duration(25 * time.Second), At: noon.Add(time.Minute)}
+	first := &refresh.Doubt{Attempt: "a1", Worker: "w1", FirstSentAt: noon}
+	for name, doubt := range map[string]*refresh.Doubt{"after another": first, "alone": nil} {
+		s := healthy()
+		s.StoredAt, s.Record.Claim, s.Record.Doubt = noon.Add(time.Minute), claim, doubt
+		d := refresh.Decide(refresh.Input{
+			Job: refresh.Job{GrantID: "g", NewerThan: 3}, Stored: s, Provider: definition(provider.RotationStrict), Now: noon.Add(10 * time.Minute),
+		})
+		if d.Doubt == nil || d.Doubt.Attempt != "a2" || d.Doubt.Earlier != (doubt != nil) {
+			t.Errorf("a claim that died %s: %+v", name, d.Doubt)
+		}
+	}
+}

@@ -5,11 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"net/url"
-	"strings"
 	"time"
 
 	"github.com/freshetdev/freshet/pkg/provider"
@@ -21,7 +19,7 @@ import (
 //
 // Concurrency: safe for any number of goroutines.
 type Asker struct {
-	client *http.Client
+	transport *http.Transport
 }
 
 // NewAsker returns an Asker. dial replaces the network below it; nil is TCP.
@@ -33,39 +31,36 @@ func NewAsker(dial func(ctx context.Context, network, addr string) (net.Conn, er
 	if dial != nil {
 		t.Proxy = nil
 	}
-	return &Asker{client: &http.Client{
-		Transport:     t,
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}}
+	return &Asker{transport: t}
 }
 
 // CloseIdle closes the connections that carry no request.
-func (a *Asker) CloseIdle() { a.client.CloseIdleConnections() }
+func (a *Asker) CloseIdle() { a.transport.CloseIdleConnections() }
 
 // Active asks whether a refresh token is still good (RFC 7662 section 2.1). "Not active" may also mean that the provider
 // does not answer for refresh tokens.
 func (a *Asker) Active(ctx context.Context, d *provider.Definition, clientSecret, refreshToken seal.Secret) (bool, error) {
-	status, body, err := a.post(ctx, d, clientSecret, d.IntrospectURL, refreshToken)
+	said, err := a.post(ctx, d, clientSecret, endpoint{"introspect_url", d.IntrospectURL}, refreshToken)
 	if err != nil {
 		return false, fmt.Errorf("introspect: %w", err)
 	}
-	var said struct {
+	var body struct {
 		Active *bool `json:"active"`
 	}
-	if status != http.StatusOK || json.Unmarshal(body, &said) != nil || said.Active == nil {
-		return false, fmt.Errorf("introspect: status %d without an answer to the question", status)
+	if said.status != http.StatusOK || json.Unmarshal(said.body, &body) != nil || body.Active == nil {
+		return false, fmt.Errorf("introspect: status %d without an answer to the question", said.status)
 	}
-	return *said.Active, nil
+	return *body.Active, nil
 }
 
 // Revoke withdraws a refresh token (RFC 7009 section 2.1). A provider that does not know it any more is content.
 func (a *Asker) Revoke(ctx context.Context, d *provider.Definition, clientSecret, refreshToken seal.Secret) error {
-	status, _, err := a.post(ctx, d, clientSecret, d.RevokeURL, refreshToken)
+	said, err := a.post(ctx, d, clientSecret, endpoint{"revoke_url", d.RevokeURL}, refreshToken)
 	if err != nil {
 		return fmt.Errorf("revoke: %w", err)
 	}
-	if status != http.StatusOK && status != http.StatusNoContent {
-		return fmt.Errorf("revoke: status %d", status)
+	if said.status != http.StatusOK && said.status != http.StatusNoContent {
+		return fmt.Errorf("revoke: status %d", said.status)
 	}
 	return nil
 }
@@ -73,31 +68,19 @@ func (a *Asker) Revoke(ctx context.Context, d *provider.Definition, clientSecret
 var errNoAnswer = errors.New("no answer")
 
 // post sends a form about a refresh token within the provider's timeout.
-func (a *Asker) post(ctx context.Context, d *provider.Definition, clientSecret seal.Secret, endpoint string, token seal.Secret) (int, []byte, error) {
+func (a *Asker) post(ctx context.Context, d *provider.Definition, clientSecret seal.Secret, at endpoint, token seal.Secret) (answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, d.Timing().Timeout)
 	defer cancel()
-	if err := checkTokenURL(endpoint); err != nil {
-		return 0, nil, errors.New("the endpoint must be an https URL (plain http is for loopback only)")
-	}
 	form := url.Values{"token": {token.Reveal()}, "token_type_hint": {"refresh_token"}}
-	header := http.Header{"Content-Type": {"application/x-www-form-urlencoded"}, "Accept": {"application/json"}, "User-Agent": {"freshet"}}
-	if err := authenticate(Request{Provider: d, ClientSecret: clientSecret}, form, header); err != nil {
-		return 0, nil, err
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, endpoint, strings.NewReader(form.Encode()))
+	req, err := newPost(at, d, clientSecret, form)
 	if err != nil {
-		return 0, nil, errors.New("the endpoint is not a URL")
+		return answer{}, err
 	}
-	req.Header = header
+	req.Header.Set("User-Agent", userAgent)
 	begun := time.Now()
-	resp, err := a.client.Do(req)
+	said, err := roundTrip(a.transport, req.WithContext(ctx))
 	if err != nil {
-		return 0, nil, fmt.Errorf("%w: %s", errNoAnswer, sentFault(err, time.Since(begun)))
+		return answer{}, fmt.Errorf("%w: %s", errNoAnswer, sentFault(err, time.Since(begun)))
 	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, MaxReply))
-	if err != nil {
-		return 0, nil, fmt.Errorf("%w: it was cut off", errNoAnswer)
-	}
-	return resp.StatusCode, body, nil
+	return said, nil
 }

@@ -44,6 +44,7 @@ func (e *Engine) attempt(ctx context.Context, job Job, s Stored, dec Decision, d
 	case errors.Is(err, ErrConflict), errors.Is(err, ErrTooLarge):
 		return unsettled(Result{Class: ClassFresh, Decision: dec, Before: s.Record.Version, After: s.Record.Version}, err)
 	default:
+		e.fenceOff(context.WithoutCancel(ctx), s)
 		return e.release(context.WithoutCancel(ctx), p, err), false
 	}
 }
@@ -77,6 +78,15 @@ func (e *Engine) claim(ctx context.Context, p *presentation, s Stored) error {
 		}
 	}
 	return fmt.Errorf("claim %s: %w", rec.Credential(), err)
+}
+
+// fenceOff keeps a claim whose write was given up from landing late, where it has not landed yet: it would be found dead and
+// cast a false doubt. Failing is harmless.
+func (e *Engine) fenceOff(ctx context.Context, before Stored) {
+	now, err := e.cfg.Store.Get(ctx, before.Record.Credential())
+	if err == nil && now.Revision == before.Revision {
+		_, _ = e.cfg.Store.Put(ctx, Write{Record: now.Record, Revision: now.Revision})
+	}
 }
 
 // release ends an attempt whose claim may or may not stand. Nothing was presented; the journal says so, and so does

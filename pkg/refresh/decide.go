@@ -195,7 +195,7 @@ func doubtOf(s Stored) *Doubt {
 	if d != nil && d.FirstSentAt.Before(sent) {
 		sent = d.FirstSentAt
 	}
-	return &Doubt{Attempt: c.Attempt, Worker: c.Worker, FirstSentAt: sent}
+	return &Doubt{Attempt: c.Attempt, Worker: c.Worker, FirstSentAt: sent, Earlier: d != nil}
 }
 
 // retryAllowed reports whether the provider's rotation class lets a refresh token of unknown fate be presented again.
@@ -232,6 +232,8 @@ func backingOff(in Input) bool {
 	switch {
 	case r.Failure == nil:
 		return false
+	case in.Job.Refused && r.Failure.Code == codeClaimDied:
+		return in.Now.Before(r.Failure.At.Add(authorReturns))
 	case in.Job.Refused:
 		return in.Now.Before(RetryAt(r.Credential().Key(), r.Failure.At, time.Time{}, r.Failure.Count))
 	default:

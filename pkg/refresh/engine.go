@@ -33,6 +33,9 @@ type Config struct {
 	// Active asks the provider whether a refresh token is still good, where it has an introspection endpoint. Optional:
 	// without it nobody is asked.
 	Active func(ctx context.Context, d *provider.Definition, clientSecret, refreshToken seal.Secret) (bool, error)
+	// Recall looks for the outcome of an attempt in doubt where it may have come to rest on this host. It is asked before
+	// anything is done about the doubt; an error means that nothing may be presented now. Optional.
+	Recall func(ctx context.Context, attempt string) (e Entry, found bool, err error)
 	// Revoke withdraws a token at the provider. Optional.
 	Revoke func(ctx context.Context, d *provider.Definition, clientSecret, token seal.Secret) error
 	// Observe hears of each job's end. Optional.
@@ -128,6 +131,9 @@ func (e *Engine) try(ctx context.Context, c events.Credential, job Job, d *provi
 	}
 	e.at(StepRead)
 	dec := Decide(Input{Job: job, Stored: stored, Provider: d, Now: e.cfg.Now(), CanAsk: e.cfg.Active != nil && d.IntrospectURL != ""})
+	if res, over := e.recall(ctx, dec); over {
+		return res, false
+	}
 	switch dec.Action {
 	case ActionAttempt:
 		return e.attempt(ctx, job, stored, dec, d)
@@ -196,14 +202,16 @@ func (e *Engine) patience(d *provider.Definition) time.Duration {
 // not open with a key it has is set aside.
 func (e *Engine) openGrant(s Stored) (Grant, Result, bool) {
 	g, err := e.cfg.Keys.OpenGrant(&s.Record)
+	res := Result{Verdict: VerdictAck, Class: ClassLocal, Before: s.Record.Version, After: s.Record.Version, Err: err}
 	switch {
 	case errors.Is(err, seal.ErrUnknownKey):
-		return g, Result{Verdict: VerdictNak, Class: ClassLocal, Err: err}, false
+		res.Verdict = VerdictNak
+		return g, res, false
 	case err != nil:
-		return g, Result{Verdict: VerdictAck, Class: ClassLocal, Err: err}, false
+		return g, res, false
 	case g.RefreshToken.IsZero():
-		err := fmt.Errorf("%s has no refresh token: log in again", s.Record.Credential())
-		return g, Result{Verdict: VerdictAck, Class: ClassFresh, Err: err}, false
+		res.Class, res.Err = ClassFresh, fmt.Errorf("%s has no refresh token: log in again", s.Record.Credential())
+		return g, res, false
 	}
 	return g, Result{}, true
 }

@@ -44,10 +44,10 @@ func TestCommitOutlivesARestartOfNATS(t *testing.T) {
 		c, k := w.enrol("acme/alice"), w.worker("w1")
 		up := make(chan error, 1)
 		k.store.puts.set(nil, pass, after(func() {
-			w.nats.stop()
+			w.nats.Stop()
 			go func() {
 				time.Sleep(20 * time.Second)
-				up <- w.nats.start()
+				up <- w.nats.Start()
 			}()
 		}))
 		wantResult(t, w.do(k, c), refresh.VerdictAck, refresh.ClassOK)
@@ -147,6 +147,13 @@ func TestReplyThatTheRecordWentOnWithIsDropped(t *testing.T) {
 }
 
 // Whoever withdrew or replaced the grant gets it withdrawn: what came back for it is given back to the provider.
+// tombstone withdraws a credential as people do.
+func tombstone(s refresh.State) func(*world, events.Credential) {
+	return func(w *world, c events.Credential) {
+		w.change(c, func(r *refresh.Record) { r.State, r.Grant, r.Access, r.Claim = s, nil, nil, nil })
+	}
+}
+
 func TestReplyForAGrantThatIsGoneIsGivenBack(t *testing.T) {
 	enrolled := func(w *world, c events.Credential) {
 		tok, err := w.servers["acme"].Issue(c.Account, "")
@@ -156,16 +163,10 @@ func TestReplyForAGrantThatIsGoneIsGivenBack(t *testing.T) {
 			w.must(w.keys.Seal(r, refresh.Grant{RefreshToken: seal.NewSecret(tok.RefreshToken)}, seal.NewSecret(tok.AccessToken)))
 		})
 	}
-	tombstone := func(s refresh.State) func(*world, events.Credential) {
-		return func(w *world, c events.Credential) {
-			w.change(c, func(r *refresh.Record) { r.State, r.Grant, r.Access, r.Claim = s, nil, nil, nil })
-		}
-	}
 	for name, happen := range map[string]func(*world, events.Credential){
 		"enrolled again": enrolled,
 		"revoked":        tombstone(refresh.StateRevoked),
 		"deleted":        tombstone(refresh.StateDeleted),
-		"purged":         func(w *world, c events.Credential) { w.remove(c) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			inWorld(t, func(t *testing.T, w *world) {
@@ -181,7 +182,7 @@ func TestReplyForAGrantThatIsGoneIsGivenBack(t *testing.T) {
 					t.Errorf("err %v", res.Err)
 				}
 				now, err := w.Get(w.ctx, c)
-				if now.Revision != then.Revision || (name == "purged") != errors.Is(err, refresh.ErrNotFound) {
+				if now.Revision != then.Revision || err != nil {
 					t.Errorf("revision %d, then %d; err %v", then.Revision, now.Revision, err)
 				}
 				k.wantJournal(t, 0, 0)
@@ -194,11 +195,56 @@ func TestReplyForAGrantThatIsGoneIsGivenBack(t *testing.T) {
 	}
 }
 
+// A record that has disappeared was not withdrawn by anybody: what may be the last of its kind is kept.
+func TestReplyWithoutARecordIsKept(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		c, k := w.enrol("acme/alice"), w.worker("w1")
+		k.store.puts.set(nil, pass, after(func() { w.remove(c) }))
+		res := w.do(k, c)
+		wantResult(t, res, refresh.VerdictAck, refresh.ClassOK)
+		if !errors.Is(res.Err, refresh.ErrNoRecord) {
+			t.Errorf("err %v", res.Err)
+		}
+		if _, err := w.Get(w.ctx, c); !errors.Is(err, refresh.ErrNotFound) {
+			t.Errorf("something was created: %v", err)
+		}
+		if n := k.log.Stats().Aside; n != 1 {
+			t.Errorf("%d set aside", n)
+		}
+		w.wantJudge("acme", judge{requests: 1, rotations: 1})
+	})
+}
+
+// A store that was set back two versions: whoever has the newest token commits it, in whatever order the journals come.
+func TestAStoreThatWentBackGetsTheNewestToken(t *testing.T) {
+	for name, first := range map[string]int{"the newest first": 1, "the oldest first": 0} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *world) {
+				c, workers := w.enrol("acme/alice"), []*worker{w.worker("w1"), w.worker("w2")}
+				before := w.record(c).Record
+				for i, k := range workers {
+					time.Sleep(time.Minute)
+					demand := refresh.Job{Reason: events.ReasonDemand, NewerThan: uint64(i + 1)}
+					wantResult(t, k.Do(w.ctx, c, demand), refresh.VerdictAck, refresh.ClassOK)
+				}
+				w.change(c, func(r *refresh.Record) { *r = before })
+				for _, i := range []int{first, 1 - first} {
+					e := workers[i].log.Recent()[0]
+					workers[i].Recover(w.ctx, refresh.Entry{ID: e.ID, Key: e.Key, Data: e.Data, Revision: e.Revision})
+				}
+				w.wantRecord(c, refresh.StateActive, 3)
+				w.wantHeld(c)
+				w.wantJudge("acme", judge{requests: 2, rotations: 2})
+			})
+		})
+	}
+}
+
 func TestGivingBackThatFailsIsSaid(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		c, k := w.enrol("acme/alice"), w.worker("w1")
 		w.must(w.servers["acme"].SetFaults([]authserver.Fault{{Kind: authserver.FaultStatus, Endpoint: "revoke"}}))
-		k.store.puts.set(nil, pass, after(func() { w.remove(c) }))
+		k.store.puts.set(nil, pass, after(func() { tombstone(refresh.StateDeleted)(w, c) }))
 		res := w.do(k, c)
 		wantResult(t, res, refresh.VerdictAck, refresh.ClassOK)
 		if !errors.Is(res.Err, refresh.ErrGrantGone) || res.Err.Error() == refresh.ErrGrantGone.Error() {
@@ -212,7 +258,7 @@ func TestNothingIsGivenBackWhereTheProviderCannotRevoke(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		w.apply("mute", authserver.Config{}, func(d *provider.Definition) { d.RevokeURL = "" })
 		c, k := w.enrol("mute/alice"), w.worker("w1")
-		k.store.puts.set(nil, pass, after(func() { w.remove(c) }))
+		k.store.puts.set(nil, pass, after(func() { tombstone(refresh.StateDeleted)(w, c) }))
 		wantResult(t, w.do(k, c), refresh.VerdictAck, refresh.ClassOK)
 		w.wantJudge("mute", judge{requests: 1, rotations: 1})
 	})
@@ -302,7 +348,7 @@ func TestCommitMakesRoom(t *testing.T) {
 				k.store.puts.set(nil, next...)
 				wantResult(t, w.do(k, c), refresh.VerdictAck, refresh.ClassOK)
 				r := w.wantRecord(c, refresh.StateActive, 2)
-				if (len(r.Meta) > 0) != tt.meta || (len(r.Access) > 0) != tt.access || (r.Failure == nil) != tt.access {
+				if (len(r.Meta) > 0) != tt.meta || (len(r.Access) > 0) != tt.access || r.Failure != nil {
 					t.Errorf("meta %s, %d bytes of access token, failure %+v", r.Meta, len(r.Access), r.Failure)
 				}
 				w.wantHeld(c)

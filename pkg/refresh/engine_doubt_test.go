@@ -201,3 +201,32 @@ func TestLastTryMaySucceed(t *testing.T) {
 		w.wantHeld(c)
 	})
 }
+
+// NATS was away until the access token had ended. Everybody comes back at once, and the claim of a worker that has its answer
+// is long dead: another one must not take what its author is about to commit for lost.
+func TestLastTryWaitsForTheAuthorOfADeadClaim(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		c, k, other := w.enrol("acme/alice"), w.worker("w1"), w.worker("w2")
+		job := w.scheduled(c)
+		k.store.puts.set(die, pass)
+		w.dies(k, c, job)
+		time.Sleep(2 * time.Hour)
+		wantResult(t, other.Do(w.ctx, c, job), refresh.VerdictAck, refresh.ClassUnknown)
+		w.wantRecord(c, refresh.StateUncertain, 1)
+		refused := refresh.Job{Reason: events.ReasonDemand, NewerThan: 1, Refused: true}
+		for range 13 {
+			time.Sleep(time.Second)
+			for _, j := range []refresh.Job{job, refused} {
+				if res := other.Do(w.ctx, c, j); res.Decision.Why != refresh.WhyBackoff {
+					t.Fatalf("%s because %s", res.Decision.Action, res.Decision.Why)
+				}
+			}
+		}
+		for _, res := range w.worker("w1").recover(w.ctx) {
+			wantResult(t, res, refresh.VerdictAck, refresh.ClassOK)
+		}
+		w.wantRecord(c, refresh.StateActive, 2)
+		w.wantJudge("acme", judge{requests: 1, rotations: 1})
+		w.wantHeld(c)
+	})
+}

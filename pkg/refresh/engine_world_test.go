@@ -9,18 +9,17 @@ import (
 	"net/url"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/freshetdev/freshet/internal/authserver"
 	"github.com/freshetdev/freshet/internal/broker"
 	"github.com/freshetdev/freshet/internal/journal"
+	"github.com/freshetdev/freshet/internal/natstest"
 	"github.com/freshetdev/freshet/pkg/events"
 	"github.com/freshetdev/freshet/pkg/provider"
 	"github.com/freshetdev/freshet/pkg/refresh"
@@ -35,7 +34,7 @@ type world struct {
 	ctx       context.Context
 	dir       string
 	keys      refresh.Keys
-	nats      natsServer
+	nats      *natstest.Server
 	providers map[string]*provider.Definition
 	servers   map[string]*authorization // by provider
 	exchange  *refresh.HTTPExchange
@@ -61,14 +60,13 @@ func inWorld(t *testing.T, test func(t *testing.T, w *world)) {
 	keys := refresh.Keys{Bucket: "tokens", Grant: testKeyset(t), Access: testKeyset(t)}
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{
-			t: t, ctx: t.Context(), dir: dir, keys: keys, nats: natsServer{dir: filepath.Join(dir, "nats")},
+			t: t, ctx: t.Context(), dir: dir, keys: keys, nats: natstest.Run(t, natstest.Options{StoreDir: filepath.Join(dir, "nats")}),
 			providers: make(map[string]*provider.Definition), servers: make(map[string]*authorization),
 		}
 		defer w.close()
-		w.must(w.nats.start())
-		nc, err := nats.Connect("", append(broker.ConnectOptions(broker.ConnectHooks{}), nats.InProcessServer(&w.nats))...)
+		nc, err := nats.Connect("", append(broker.ConnectOptions(broker.ConnectHooks{}), nats.InProcessServer(w.nats))...)
 		w.must(err)
-		w.stops = append(w.stops, w.nats.stop, nc.Close)
+		w.stops = append(w.stops, nc.Close)
 		w.Broker, err = broker.New(nc, broker.Config{})
 		w.must(err)
 		_, err = w.Setup(w.ctx, broker.SetupConfig{})
@@ -115,52 +113,6 @@ func testKeyset(t testing.TB) *seal.Keyset {
 		t.Fatal(err)
 	}
 	return k
-}
-
-// natsServer can be stopped and started on the same store.
-type natsServer struct {
-	dir string
-	mu  sync.Mutex
-	s   *server.Server // nil while it is away
-}
-
-func (n *natsServer) start() error {
-	s, err := server.NewServer(&server.Options{
-		ServerName: "test", DontListen: true, JetStream: true, StoreDir: n.dir, NoSigs: true, NoLog: true,
-	})
-	if err != nil {
-		return err
-	}
-	go s.Start()
-	if !s.ReadyForConnections(10 * time.Second) {
-		return fmt.Errorf("the server does not start")
-	}
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.s = s
-	return nil
-}
-
-func (n *natsServer) stop() {
-	n.mu.Lock()
-	s := n.s
-	n.s = nil
-	n.mu.Unlock()
-	if s != nil {
-		s.Shutdown()
-		s.WaitForShutdown()
-	}
-}
-
-// InProcessConn connects to the server that is up now.
-func (n *natsServer) InProcessConn() (net.Conn, error) {
-	n.mu.Lock()
-	s := n.s
-	n.mu.Unlock()
-	if s == nil {
-		return nil, fmt.Errorf("the server is away")
-	}
-	return s.InProcessConn()
 }
 
 // apply makes a provider known to the engines, on an authorization server of its own and of the same rotation class.

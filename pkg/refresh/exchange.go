@@ -11,7 +11,11 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptrace"
+	"net/url"
 	"time"
+
+	"github.com/freshetdev/freshet/pkg/provider"
+	"github.com/freshetdev/freshet/pkg/seal"
 )
 
 const (
@@ -26,6 +30,8 @@ const (
 	writeBuffer = 16 << 10
 
 	maxReplyHeader = 64 << 10
+
+	userAgent = "freshet"
 )
 
 // HTTPExchangeConfig configures an HTTPExchange. The zero value works.
@@ -44,7 +50,7 @@ type HTTPExchangeConfig struct {
 
 func (c HTTPExchangeConfig) withDefaults() HTTPExchangeConfig {
 	c.MaxIdlePerHost = cmp.Or(c.MaxIdlePerHost, 1024)
-	c.UserAgent = cmp.Or(c.UserAgent, "freshet")
+	c.UserAgent = cmp.Or(c.UserAgent, userAgent)
 	return c
 }
 
@@ -120,6 +126,12 @@ func (e *HTTPExchange) Exchange(ctx context.Context, r Request) Outcome {
 	return o
 }
 
+// Redeem presents what is no refresh token, such as an authorization code (RFC 6749 section 4.1.3), as Exchange does, within
+// the provider's timeout. form is the body but for client authentication.
+func (e *HTTPExchange) Redeem(ctx context.Context, d *provider.Definition, clientSecret seal.Secret, form url.Values) Outcome {
+	return e.Exchange(ctx, Request{Provider: d, ClientSecret: clientSecret, Deadline: time.Now().Add(d.Timing().Timeout), form: form})
+}
+
 // send makes the request and reads the answer. ctx is the caller's, wait ends with the deadline.
 func (e *HTTPExchange) send(ctx, wait context.Context, t *transit, r Request) (answer, error) {
 	req, err := newTokenRequest(r)
@@ -139,8 +151,12 @@ func (e *HTTPExchange) send(ctx, wait context.Context, t *transit, r Request) (a
 		GotConn:     func(info httptrace.GotConnInfo) { t.board(info.Conn) },
 		PutIdleConn: func(error) { t.leave() },
 	}
-	// The transport itself, not a client: it follows no redirect, and its errors do not quote the URL.
-	resp, err := e.transport.RoundTrip(req.WithContext(httptrace.WithClientTrace(wait, trace)))
+	return roundTrip(e.transport, req.WithContext(httptrace.WithClientTrace(wait, trace)))
+}
+
+// roundTrip uses the transport itself, not a client: it follows no redirect, and its errors do not quote the URL.
+func roundTrip(t *http.Transport, req *http.Request) (answer, error) {
+	resp, err := t.RoundTrip(req)
 	if err != nil {
 		return answer{}, err
 	}

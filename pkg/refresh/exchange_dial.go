@@ -6,9 +6,9 @@ import (
 	"errors"
 	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
-	"strings"
+
+	"github.com/freshetdev/freshet/pkg/provider"
 )
 
 // dialer makes fenced connections.
@@ -51,17 +51,8 @@ func (d dialer) secure(ctx context.Context, network, addr string) (net.Conn, err
 
 // proxyFromEnvironment honours the usual variables for remote hosts only.
 func proxyFromEnvironment(req *http.Request) (*url.URL, error) {
-	if req.URL.Scheme != "https" || isLoopback(req.URL.Hostname()) {
+	if req.URL.Scheme != "https" || provider.Loopback(req.URL.Hostname()) {
 		return nil, nil
 	}
 	return http.ProxyFromEnvironment(req)
-}
-
-// isLoopback reports whether a host is this machine by its name alone.
-func isLoopback(host string) bool {
-	if strings.EqualFold(host, "localhost") {
-		return true
-	}
-	ip, err := netip.ParseAddr(host)
-	return err == nil && ip.Unmap().IsLoopback()
 }

@@ -2,18 +2,20 @@ package refresh
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"strings"
 
 	"github.com/freshetdev/freshet/pkg/provider"
+	"github.com/freshetdev/freshet/pkg/seal"
 )
 
-// unsupportedError: this worker cannot make such a request; a newer one may.
+// unsupportedError: this version cannot make such a request; a newer one may.
 type unsupportedError struct{ what string }
 
 // Error implements error.
-func (e *unsupportedError) Error() string { return e.what + " is not supported by this worker" }
+func (e *unsupportedError) Error() string { return e.what + " is not supported by this version" }
 
 // requestError says in its own words why no request can be made. It quotes nothing.
 type requestError string
@@ -21,51 +23,60 @@ type requestError string
 // Error implements error.
 func (e requestError) Error() string { return string(e) }
 
-// newTokenRequest builds the POST (RFC 6749 section 6). It never sets Idempotency-Key: net/http would take it as
-// leave to send the request twice.
+// endpoint is an address of a provider, under the name that its setting has.
+type endpoint struct{ setting, url string }
+
+// newTokenRequest builds the request that presents a grant.
 func newTokenRequest(r Request) (*http.Request, error) {
-	if err := checkTokenURL(r.Provider.TokenURL); err != nil {
-		return nil, err
-	}
 	form, err := grantForm(r)
 	if err != nil {
+		return nil, err
+	}
+	return newPost(endpoint{"token_url", r.Provider.TokenURL}, r.Provider, r.ClientSecret, form)
+}
+
+// newPost builds the POST of a form (RFC 6749 section 6, and all that ask alike). It never sets Idempotency-Key: net/http
+// would take it as leave to send the request twice.
+func newPost(at endpoint, d *provider.Definition, clientSecret seal.Secret, form url.Values) (*http.Request, error) {
+	if err := at.check(); err != nil {
 		return nil, err
 	}
 	header := http.Header{
 		"Content-Type": {"application/x-www-form-urlencoded"},
 		"Accept":       {"application/json"},
 	}
-	if err := authenticate(r, form, header); err != nil {
+	if err := authenticate(d, clientSecret, form, header); err != nil {
 		return nil, err
 	}
 	// A strings.Reader gives the request a GetBody: net/http may go on to a live connection when it finds a
 	// dead one before the first byte. The transit sees to it that it does so only then.
-	req, err := http.NewRequest(http.MethodPost, r.Provider.TokenURL, strings.NewReader(form.Encode()))
+	req, err := http.NewRequest(http.MethodPost, at.url, strings.NewReader(form.Encode()))
 	if err != nil {
-		return nil, requestError("token_url cannot be used")
+		return nil, requestError(at.setting + " cannot be used")
 	}
 	req.URL.User = nil
-	for name, values := range header {
-		req.Header[name] = values
-	}
+	req.Header = header
 	return req, nil
 }
 
-// checkTokenURL refuses to send a grant in the clear.
-func checkTokenURL(raw string) error {
-	u, err := url.Parse(raw)
+// check refuses to send a token in the clear.
+func (e endpoint) check() error {
+	u, err := url.Parse(e.url)
 	switch {
 	case err != nil || u.Host == "":
-		return requestError("token_url is not an absolute URL: set it to the provider's token endpoint")
-	case u.Scheme == "https", u.Scheme == "http" && isLoopback(u.Hostname()):
+		return requestError(e.setting + " is not an absolute URL: set it to the provider's endpoint")
+	case u.Scheme == "https", u.Scheme == "http" && provider.Loopback(u.Hostname()):
 		return nil
 	default:
-		return requestError("token_url must be https (plain http is for loopback only): change it to https")
+		return requestError(e.setting + " must be https (plain http is for loopback only): change it to https")
 	}
 }
 
 // grantForm is the body but for client authentication.
 func grantForm(r Request) (url.Values, error) {
+	if r.form != nil {
+		return maps.Clone(r.form), nil
+	}
 	if !r.RefreshToken.IsZero() {
 		return url.Values{"grant_type": {"refresh_token"}, "refresh_token": {r.RefreshToken.Reveal()}}, nil
 	}
@@ -80,21 +91,20 @@ func grantForm(r Request) (url.Values, error) {
 }
 
 // authenticate adds the client's identity in the one way the provider is known to take (RFC 6749 section 2.3.1).
-func authenticate(r Request, form url.Values, header http.Header) error {
-	id := r.Provider.ClientID
-	switch r.Provider.AuthStyle {
+func authenticate(d *provider.Definition, clientSecret seal.Secret, form url.Values, header http.Header) error {
+	switch d.AuthStyle {
 	case provider.AuthBasic:
 		basic := http.Request{Header: header}
-		basic.SetBasicAuth(url.QueryEscape(id), url.QueryEscape(r.ClientSecret.Reveal()))
+		basic.SetBasicAuth(url.QueryEscape(d.ClientID), url.QueryEscape(clientSecret.Reveal()))
 	case provider.AuthPost:
-		form.Set("client_id", id)
-		form.Set("client_secret", r.ClientSecret.Reveal())
+		form.Set("client_id", d.ClientID)
+		form.Set("client_secret", clientSecret.Reveal())
 	case provider.AuthNone:
-		form.Set("client_id", id)
+		form.Set("client_id", d.ClientID)
 	case provider.AuthPrivateKeyJWT:
 		return &unsupportedError{what: "auth_style private_key_jwt"}
 	default:
-		return &unsupportedError{what: fmt.Sprintf("auth_style %.32q", string(r.Provider.AuthStyle))}
+		return &unsupportedError{what: fmt.Sprintf("auth_style %.32q", string(d.AuthStyle))}
 	}
 	return nil
 }

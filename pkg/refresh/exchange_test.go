@@ -134,6 +134,24 @@ func TestExchangeAuthenticatesInTheDeclaredWayOnly(t *testing.T) {
 	}
 }
 
+func TestRedeemPresentsTheFormAndLeavesItAlone(t *testing.T) {
+	t.Parallel()
+	got := make(chan seenRequest, 1)
+	req := exchangeRequest(exchangeServer(t, recordRequests(got)).URL)
+	req.Provider.AuthStyle = provider.AuthPost
+	form := url.Values{"grant_type": {"authorization_code"}, "code": {"c+/= 1"}}
+	given := form.Encode()
+	o := newTestExchange(t, refresh.HTTPExchangeConfig{}).Redeem(t.Context(), req.Provider, req.ClientSecret, form)
+	wantOutcome(t, o, refresh.PhaseAnswered, "")
+	want := url.Values{"grant_type": {"authorization_code"}, "code": {"c+/= 1"}, "client_id": {"web"}, "client_secret": {"hush"}}
+	if s := <-got; s.form.Encode() != want.Encode() {
+		t.Errorf("form %v, want %v", s.form, want)
+	}
+	if form.Encode() != given {
+		t.Errorf("the caller's form is now %v", form)
+	}
+}
+
 func TestExchangeRefusesRequestsItMustNotMake(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct {

@@ -21,6 +21,7 @@ const (
 	PlaceOurs      = placeOurs
 	PlaceBusy      = placeBusy
 	PlaceMoved     = placeMoved
+	PlaceMissing   = placeMissing
 	PlaceGone      = placeGone
 )
 

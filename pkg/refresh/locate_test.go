@@ -42,17 +42,20 @@ func TestLocate(t *testing.T) {
 		{"my failure, and another's claim since", func(r *refresh.Record) { r.Last, r.Claim = last("mine"), claim("another") }, 0, refresh.PlaceCommitted},
 		{"a newer version", func(r *refresh.Record) { r.Version, r.Last = 4, last("another") }, 0, refresh.PlaceMoved},
 		{"a newer version, nobody's", func(r *refresh.Record) { r.Version = 5 }, 0, refresh.PlaceMoved},
-		{"an older version", func(r *refresh.Record) { r.Version = 2 }, 0, refresh.PlaceMoved},
+		{"an older version", func(r *refresh.Record) { r.Version = 2 }, 0, refresh.PlaceOurs},
 		{"another grant", func(r *refresh.Record) { r.GrantID = "h" }, 0, refresh.PlaceGone},
 		{"another grant with my attempt", func(r *refresh.Record) { r.GrantID, r.Last = "h", last("mine") }, 0, refresh.PlaceGone},
 		{"revoked", func(r *refresh.Record) { r.State = refresh.StateRevoked }, 0, refresh.PlaceGone},
 		{"deleted after my success", func(r *refresh.Record) { r.State, r.Version, r.Last = refresh.StateDeleted, 4, last("mine") }, 0, refresh.PlaceGone},
-		{"nothing at all", func(r *refresh.Record) { *r = refresh.Record{} }, 0, refresh.PlaceGone},
+		{"nothing at all", func(r *refresh.Record) { *r = refresh.Record{} }, 0, refresh.PlaceMissing},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			s := healthy()
 			tt.edit(&s.Record)
+			if s.Record.GrantID == "" {
+				s.Revision = 0
+			}
 			j := refresh.Journalled{Ticket: refresh.Ticket{Attempt: "mine", GrantID: "g", Generation: 1, Version: 3}}
 			if got := refresh.Locate(s, j, quarantine, s.StoredAt.Add(tt.after)); got != tt.want {
 				t.Errorf("got %s, want %s", got, tt.want)

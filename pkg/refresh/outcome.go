@@ -2,6 +2,7 @@ package refresh
 
 import (
 	"context"
+	"net/url"
 	"time"
 
 	"github.com/freshetdev/freshet/pkg/provider"
@@ -22,6 +23,8 @@ type Request struct {
 	// Fence is asked immediately before the first byte: for how long may it still be written? Nothing is sent when the
 	// answer is not positive. nil: at any time.
 	Fence func() time.Duration
+
+	form url.Values // what is presented in place of the refresh token; nil: the refresh token
 }
 
 // Phase says how far a request came.

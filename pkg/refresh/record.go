@@ -90,6 +90,8 @@ type Doubt struct {
 	Attempt     string    `json:"attempt"` // the latest of them
 	Worker      string    `json:"worker"`
 	FirstSentAt time.Time `json:"first_sent_at"` // of the earliest of them
+	// Earlier: it is not the only one of unknown outcome.
+	Earlier bool `json:"earlier,omitempty"`
 	// Inactive: the provider, asked by introspection since the latest of them, does not call the refresh token active.
 	Inactive bool `json:"inactive,omitempty"`
 }

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/freshetdev/freshet/internal/sleep"
 	"github.com/freshetdev/freshet/pkg/provider"
 	"github.com/freshetdev/freshet/pkg/seal"
 )
@@ -17,9 +18,13 @@ var (
 	ErrLateReply = errors.New("the reply came too late")
 	// ErrGrantGone: the grant was replaced or withdrawn meanwhile; what was received is revoked and dropped.
 	ErrGrantGone = errors.New("the grant is gone")
+	// ErrNoRecord: nothing is stored under the key any more; the reply is kept, sealed, in the journal.
+	ErrNoRecord = errors.New("there is no record")
 	// ErrUnsettled: the commit's outcome is not known yet; the journal keeps it.
 	ErrUnsettled = errors.New("not committed yet")
 )
+
+var errBusy = errors.New("another attempt holds the claim")
 
 // place is how a record stands to an attempt's outcome.
 type place string
@@ -29,18 +34,21 @@ const (
 	placeOurs      place = "ours"      // it waits for this outcome
 	placeBusy      place = "busy"      // another attempt holds a live claim
 	placeMoved     place = "moved"     // a newer version of the same grant
-	placeGone      place = "gone"      // another grant, a tombstone, or nothing
+	placeGone      place = "gone"      // another grant, or a tombstone
+	placeMissing   place = "missing"   // nothing: whoever removes a credential leaves a tombstone
 )
 
 // locate compares a record with a journalled outcome: the commit table. It is pure.
 func locate(s Stored, j journalled, quarantine time.Duration, now time.Time) place {
 	r := &s.Record
 	switch {
+	case s.Revision == 0:
+		return placeMissing
 	case r.GrantID != j.GrantID || r.State.Withdrawn():
 		return placeGone
 	case r.Last != nil && r.Last.Attempt == j.Attempt && r.Version >= j.Version && !givenUp(r, j):
 		return placeCommitted
-	case r.Version != j.Version && !mistaken(mistakeOverwrite):
+	case r.Version > j.Version && !mistaken(mistakeOverwrite):
 		return placeMoved
 	case r.Claim != nil && r.Claim.Attempt != j.Attempt && now.Before(s.StoredAt.Add(r.Claim.TTL.Std()+quarantine)):
 		return placeBusy
@@ -86,7 +94,7 @@ func (e *Engine) settle(ctx context.Context, j journalled, d *provider.Definitio
 	var err error
 	for wait := time.Duration(0); ; wait = min(max(2*wait, firstLook), maxLook) {
 		if wait > 0 || cur.Revision == 0 {
-			if !sleep(ctx, wait) {
+			if !sleep.For(ctx, wait) {
 				return st.unsettled(err)
 			}
 			if cur, err = st.look(ctx); err != nil {
@@ -132,11 +140,13 @@ func (st *settlement) step(ctx context.Context, cur Stored) (settled bool, err e
 		return true, st.tooLate(cur)
 	case placeGone:
 		return true, st.gone(ctx)
+	case placeMissing:
+		return true, st.missing()
 	case placeBusy:
 		if st.judged.Class != ClassOK {
 			return true, st.drop() // its claim carries our doubt on
 		}
-		return false, ErrUnsettled
+		return false, errBusy
 	default:
 		return st.commit(ctx, cur)
 	}
@@ -164,13 +174,14 @@ func (st *settlement) commit(ctx context.Context, cur Stored) (settled bool, err
 }
 
 // awaited reports whether a failure still means something to the record: it carries our claim, or the doubt about our attempt,
-// which a known outcome resolves.
+// which a known outcome resolves as long as nobody has heard more since. An old word must neither take back nor confirm what
+// the provider said later.
 func (st *settlement) awaited(r Record) bool {
 	switch {
 	case r.Claim != nil:
 		return r.Claim.Attempt == st.outcome.Attempt
-	case r.Doubt != nil:
-		return r.Doubt.Attempt == st.outcome.Attempt && st.judged.Class != ClassUnknown
+	case r.Doubt != nil && r.Failure != nil:
+		return r.Doubt.Attempt == st.outcome.Attempt && r.Failure.Class == ClassUnknown && st.judged.Class != ClassUnknown
 	}
 	return false
 }
@@ -192,6 +203,8 @@ func (st *settlement) next(cur Stored) (Record, error) {
 	if err != nil {
 		return Record{}, err
 	}
+	// A store that was set back has an older version than the one the token was presented for: versions only grow.
+	cur.Record.Version = max(cur.Record.Version, j.Version)
 	return afterSuccess(cur.Record, st.provider, facts, g, st.judged.Reply, e.cfg.Keys)
 }
 
@@ -202,8 +215,7 @@ func shrink(r *Record, step int) bool {
 		r.Meta = nil
 		return true
 	case 1:
-		r.Access = nil
-		r.Failure = &Failure{Count: 1, Since: r.IssuedAt, Class: ClassLocal, Code: "access_token_too_large", At: r.IssuedAt}
+		r.Access = nil // readers say so; the grant lives on
 		return true
 	}
 	return false
@@ -220,7 +232,7 @@ func (st *settlement) tell(ctx context.Context, s Stored) (settled bool, err err
 		if err == nil {
 			break
 		}
-		if !sleep(ctx, wait) {
+		if !sleep.For(ctx, wait) {
 			st.result.Verdict, st.result.Err = VerdictLeave, err
 			return true, nil
 		}
@@ -247,6 +259,16 @@ func (st *settlement) tooLate(cur Stored) error {
 	return st.engine.cfg.Journal.SetAside(st.outcome.Attempt, "a newer version is committed")
 }
 
+// missing keeps a reply whose record has disappeared: a removed credential leaves a tombstone, so the store was emptied or
+// set back, or is another one. Nothing is created, and nothing revoked that may be the last of its kind.
+func (st *settlement) missing() error {
+	if st.judged.Class != ClassOK {
+		return st.drop()
+	}
+	st.result.Err = fmt.Errorf("%w: attempt %s of %s", ErrNoRecord, st.outcome.Attempt, st.outcome.Key)
+	return st.engine.cfg.Journal.SetAside(st.outcome.Attempt, "there is no record")
+}
+
 // gone gives back what was received for a grant that nobody holds any more.
 func (st *settlement) gone(ctx context.Context) error {
 	if st.judged.Class == ClassOK {
@@ -260,7 +282,7 @@ func (st *settlement) gone(ctx context.Context) error {
 
 func (st *settlement) drop() error { return st.engine.cfg.Journal.Drop(st.outcome.Attempt) }
 
-// look reads the record from the leader. No record at all is an answer: the grant is gone.
+// look reads the record from the leader. No record at all is an answer.
 func (st *settlement) look(ctx context.Context) (Stored, error) {
 	c, err := credentialOf(st.outcome.Key)
 	if err != nil {
@@ -275,6 +297,9 @@ func (st *settlement) look(ctx context.Context) (Stored, error) {
 
 func (st *settlement) unsettled(err error) Result {
 	st.result.Verdict = VerdictLeave
+	if err == nil {
+		err = context.DeadlineExceeded // before the first look
+	}
 	st.result.Err = fmt.Errorf("%w: attempt %s of %s: %w", ErrUnsettled, st.outcome.Attempt, st.outcome.Key, err)
 	return st.result
 }
@@ -293,16 +318,4 @@ func clockSkew(o Outcome) time.Duration {
 		return 0
 	}
 	return date.Sub(o.EndedAt).Round(time.Second)
-}
-
-// sleep waits, and reports false when ctx ended first.
-func sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-t.C:
-		return true
-	}
 }

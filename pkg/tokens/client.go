@@ -85,8 +85,9 @@ type Client struct {
 const openWithin = 5 * time.Second
 
 // Open returns a Client that reads over nc, which must be connected and stays the caller's. Its error handler is
-// replaced by one that hears of permission errors first and then calls the handler that was there; one that is set
-// later hides them, and a denial then shows as ErrUnavailable. ctx bounds the opening only.
+// replaced, once for all clients and for good, by one that hears of permission errors first and then calls the handler
+// that was there; one that is set later hides them, and a denial then shows as ErrUnavailable. ctx bounds the opening
+// only.
 //
 // Errors: ErrPermission when a subscription is denied; ErrUnavailable when the server does not answer.
 func Open(ctx context.Context, nc *nats.Conn, cfg Config) (*Client, error) {
@@ -110,6 +111,7 @@ func Open(ctx context.Context, nc *nats.Conn, cfg Config) (*Client, error) {
 		return nil, fmt.Errorf("open tokens: %w", err)
 	}
 	c.spawn(c.keepClock)
+	c.spawn(c.sweep)
 	c.spawn(func() { c.direct.dispatch(c.ctx) })
 	c.spawn(func() { c.news.run(c.ctx) })
 	return c, nil

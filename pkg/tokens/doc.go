@@ -10,7 +10,7 @@
 // record until it sees the revision the event names: any replica may answer a read, and one may lag. Events are heard
 // over core NATS, at most once. What was missed is made up for: everything is read again after a reconnect and
 // after events were dropped, and each source looks by itself when its token should have been replaced and
-// nothing was heard.
+// nothing was heard. A source that nobody asks for long is forgotten.
 //
 // # Invariants
 //

@@ -6,3 +6,9 @@ import "time"
 func NextLook(refreshAt, end, now time.Time) time.Time {
 	return nextLook(reading{token: Token{ExpiresAt: end}, refreshAt: refreshAt}, now)
 }
+
+// Sources returns how many sources a client keeps.
+func Sources(c *Client) int { return len(c.sources()) }
+
+// IdleEnd is idleEnd.
+func IdleEnd(end, now time.Time) time.Time { return idleEnd(end, now) }

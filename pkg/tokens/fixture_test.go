@@ -3,8 +3,6 @@ package tokens_test
 import (
 	"context"
 	"errors"
-	"net"
-	"sync"
 	"testing"
 	"time"
 
@@ -13,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/oauth2"
 
+	"github.com/freshetdev/freshet/internal/natstest"
 	"github.com/freshetdev/freshet/pkg/events"
 	"github.com/freshetdev/freshet/pkg/refresh"
 	"github.com/freshetdev/freshet/pkg/seal"
@@ -22,65 +21,12 @@ import (
 // patience bounds every wait in these tests. It is reached only when something is broken.
 const patience = 30 * time.Second
 
-// natsServer is a real server in this process that can be stopped and started again.
-type natsServer struct {
-	dir    string
-	users  []*server.User
-	domain string // of JetStream
-
-	mu     sync.Mutex
-	server *server.Server // nil while it is down
-}
+// natsServer is a real server that these tests connect to in their own way.
+type natsServer struct{ *natstest.Server }
 
 func startServer(t testing.TB, users ...*server.User) *natsServer {
 	t.Helper()
-	return startNatsServer(t, &natsServer{dir: t.TempDir(), users: users})
-}
-
-func startNatsServer(t testing.TB, s *natsServer) *natsServer {
-	t.Helper()
-	s.start(t)
-	t.Cleanup(s.stop)
-	return s
-}
-
-func (s *natsServer) start(t testing.TB) {
-	t.Helper()
-	srv, err := server.NewServer(&server.Options{
-		ServerName: "test", DontListen: true, NoSigs: true, NoLog: true,
-		JetStream: true, StoreDir: s.dir, Users: s.users, JetStreamDomain: s.domain,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	srv.Start()
-	if !srv.ReadyForConnections(patience) {
-		t.Fatal("server did not start")
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.server = srv
-}
-
-func (s *natsServer) stop() {
-	s.mu.Lock()
-	srv := s.server
-	s.server = nil
-	s.mu.Unlock()
-	if srv != nil {
-		srv.Shutdown()
-		srv.WaitForShutdown()
-	}
-}
-
-// InProcessConn connects a client, or fails while the server is down.
-func (s *natsServer) InProcessConn() (net.Conn, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.server == nil {
-		return nil, errors.New("server is down")
-	}
-	return s.server.InProcessConn()
+	return &natsServer{natstest.Run(t, natstest.Options{Users: users})}
 }
 
 func (s *natsServer) connect(t testing.TB, opts ...nats.Option) *nats.Conn {

@@ -24,6 +24,7 @@ type listener struct {
 	subs   []*nats.Subscription
 	msgs   chan *nats.Msg
 	status chan nats.Status
+	hook   *hook
 }
 
 // newsTypes are the events after which a reader should look again.
@@ -40,15 +41,10 @@ func listen(ctx context.Context, c *Client) (*listener, error) {
 	l := &listener{
 		client: c, inbox: c.direct.inbox + "*", news: subjects,
 		msgs: make(chan *nats.Msg, newsBuffer), status: c.nc.StatusChanged(nats.CONNECTED),
+		hook: hookOn(c.nc),
 	}
 	before := c.nc.LastError()
-	previous := c.nc.ErrorHandler()
-	c.nc.SetErrorHandler(func(nc *nats.Conn, sub *nats.Subscription, err error) {
-		l.failed(sub, err)
-		if previous != nil {
-			previous(nc, sub, err)
-		}
-	})
+	l.hook.add(l)
 	if err := l.subscribe(ctx, before); err != nil {
 		l.stop()
 		return nil, err
@@ -110,6 +106,7 @@ func (l *listener) deniedError(subject string) error {
 }
 
 func (l *listener) stop() {
+	l.hook.remove(l)
 	l.client.nc.RemoveStatusListener(l.status)
 	for _, sub := range l.subs {
 		_ = sub.Unsubscribe() // fails only on a closed connection, which has no subscriptions

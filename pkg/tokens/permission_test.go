@@ -8,6 +8,7 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 
+	"github.com/freshetdev/freshet/internal/natstest"
 	"github.com/freshetdev/freshet/pkg/events"
 	"github.com/freshetdev/freshet/pkg/tokens"
 )
@@ -97,7 +98,7 @@ func TestReaderInADomain(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			users := users([]string{directGet + "acme.>"}, anyNews)
-			s := startNatsServer(t, &natsServer{dir: t.TempDir(), users: users, domain: "hub"})
+			s := &natsServer{natstest.Run(t, natstest.Options{Users: users, JetStreamDomain: "hub"})}
 			b := newBucket(t, s.connect(t, nats.UserInfo("admin", "admin")), events.Names{})
 			b.put(record("alice"), "access-1")
 			nc := s.connect(t, nats.UserInfo("reader", "reader"), nats.CustomInboxPrefix("_INBOX_reader"))

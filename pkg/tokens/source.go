@@ -15,8 +15,8 @@ import (
 )
 
 // TokenSource returns the source of a credential's access tokens, PROVIDER/ACCOUNT. Every call with the same id shares one
-// source, which the Client keeps for as long as it is open; its first Token reads the record, and from then on the
-// token is kept fresh.
+// source; its first Token reads the record, and from then on the token is kept fresh. That ends when nobody has asked
+// the source to the end of its token, for an hour at least and a day at most: the next Token then reads the record again.
 //
 // Token answers from memory while there is an unexpired token. Without one it looks, and waits up to Config.Wait for
 // one; then it fails with ErrExpired or ErrUnavailable. Without waiting it fails with ErrNotFound, ErrRevoked,
@@ -54,6 +54,7 @@ type source struct {
 	client *Client
 	cred   events.Credential
 	held   atomic.Pointer[held] // what Token hands out; nil: nothing
+	asked  atomic.Bool          // since the last sweep
 
 	mu       sync.Mutex
 	last     reading       // the latest answer that counted
@@ -67,6 +68,8 @@ type source struct {
 	poked    chan struct{} // there is news: do not pause
 	timer    *time.Timer   // the next look without news
 	dropped  bool
+	// keepUntil is when the source may be forgotten if nobody asks it.
+	keepUntil time.Time
 }
 
 // held is a token as it is handed out, and the end of that in Unix nanoseconds.
@@ -78,9 +81,12 @@ type held struct {
 // Token implements oauth2.TokenSource.
 func (s *source) Token() (*oauth2.Token, error) {
 	if h := s.held.Load(); h != nil && s.client.now.Load() < h.until {
+		if !s.asked.Load() { // to write each time would have the processors fight over it
+			s.asked.Store(true)
+		}
 		return h.token, nil
 	}
-	return s.wait()
+	return s.client.adopt(s).wait()
 }
 
 // negativeFor is how long an answer without a token is taken for still true.

@@ -267,11 +267,13 @@ func TestSourceFollowsAfterAReconnect(t *testing.T) {
 	src := c.TokenSource("acme/alice")
 	wantToken(t, src, "access-1")
 
-	s.stop()
+	s.Stop()
 	wantToken(t, src, "access-1") // from memory
 	_, err := c.TokenSource("acme/nobody").Token()
 	wantErr(t, err, tokens.ErrUnavailable)
-	s.start(t)
+	if err := s.Start(); err != nil {
+		t.Fatal(err)
+	}
 	await(t, writer.IsConnected, "the writer did not come back")
 	await(t, func() bool { _, err := b.js.AccountInfo(t.Context()); return err == nil }, "JetStream did not come back")
 	r.Version = 2

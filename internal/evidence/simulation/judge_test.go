@@ -18,13 +18,53 @@ type judge struct {
 	mu        sync.Mutex
 	faults    []string
 	story     []string
-	committed map[string]bool   // every version there ever was
+	committed map[string]commit // every version there ever was
 	told      map[string]bool   // those that were told
 	accounts  map[string]string // grant id to the account at the provider
 	awaited   map[events.Credential]string
-	excused   map[string]string // grant ids whose loss nobody could prevent, and why
-	renewed   int
+	excused   map[string]string         // grant ids whose loss nobody could prevent, and why
+	jobs      map[events.Credential]int // the newest job of each, by number
+	attempts  map[string]int            // the job of each attempt
+	acks      map[int]uint64            // the version that the acker of a job knew of
+	wiped     map[string]bool           // attempts whose outcome was on a disk that is gone
+	replaced  map[string]bool           // versions that a person's write replaced before anybody told
+	skipped   int                       // versions that only their successors announced
 	lost      int
+}
+
+// commit is the attempt behind a version.
+type commit struct {
+	attempt string
+	version uint64
+}
+
+func newJudge(w *world) *judge {
+	return &judge{
+		world: w, committed: make(map[string]commit), told: make(map[string]bool), accounts: make(map[string]string),
+		awaited: make(map[events.Credential]string), excused: make(map[string]string), jobs: make(map[events.Credential]int),
+		attempts: make(map[string]int), acks: make(map[int]uint64), replaced: make(map[string]bool), wiped: make(map[string]bool),
+	}
+}
+
+// queued and acked follow the jobs.
+func (j *judge) queued(c events.Credential, number int) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.jobs[c] = number
+}
+
+func (j *judge) acked(number int, by delivered) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.acks[number] = by.After
+}
+
+// taken reports whether the job of a commit was acked by somebody who had decided before the commit, on a second delivery.
+// Acks are not fenced: should the author die between commit and event, and stay away until there is a newer version, nobody
+// is left to tell of this one.
+func (j *judge) taken(c commit) bool {
+	knew, ok := j.acks[j.attempts[c.attempt]]
+	return ok && knew < c.version
 }
 
 // version names one version of one grant.
@@ -53,9 +93,6 @@ func (j *judge) fault(format string, args ...any) {
 func (j *judge) await(c events.Credential, account string) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if j.awaited == nil {
-		j.awaited = make(map[events.Credential]string)
-	}
 	j.awaited[c] = account
 }
 
@@ -75,9 +112,17 @@ func (j *judge) put(before, after refresh.Stored) {
 	if j.accounts[a.GrantID] == "" {
 		j.accounts[a.GrantID] = j.awaited[c]
 	}
+	if a.Claim != nil && j.attempts[a.Claim.Attempt] == 0 {
+		j.attempts[a.Claim.Attempt] = j.jobs[c]
+	}
+	if b.State == refresh.StateReauthRequired && !a.State.Withdrawn() && a.State != b.State && a.Version == b.Version {
+		j.fault("%s was reauth_required and is %s, without a new token", c, a.State)
+	}
+	if was := version(c, b.GrantID, b.Generation, b.Version); !j.told[was] && (a.GrantID != b.GrantID || a.State.Withdrawn()) {
+		j.replaced[was] = true
+	}
 	if a.Version != b.Version {
-		j.committed[version(c, a.GrantID, a.Generation, a.Version)] = true
-		j.renewed++
+		j.committed[version(c, a.GrantID, a.Generation, a.Version)] = commit{a.Last.Attempt, a.Version}
 	}
 	if a.State == refresh.StateReauthRequired && b.State != a.State && j.ended(a.GrantID) == "" {
 		j.fault("%s is reauth_required, and the provider would take its refresh token", c)
@@ -118,7 +163,7 @@ func (j *judge) tell(e events.Event) {
 	defer j.mu.Unlock()
 	v := version(e.Data.Credential(), e.Data.GrantID, e.Data.Generation, e.Data.Version)
 	j.note("tell  %s of %s by %s", e.Type, v, e.Source)
-	if !j.committed[v] {
+	if _, ok := j.committed[v]; !ok {
 		j.fault("%s tells of %s, which was never committed", e.Type, v)
 	}
 	if e.Type == events.TokenUpdated {
@@ -137,10 +182,13 @@ func (w *world) excuse(grant, why string) {
 func (w *world) wipe(name string) {
 	w.mu.Lock()
 	d := w.disks[name]
-	w.disks[name] = nil
+	w.disks[name] = newDisk()
 	w.mu.Unlock()
 	entries, _ := d.all()
 	for _, e := range entries {
+		w.judge.mu.Lock()
+		w.judge.wiped[e.ID] = true
+		w.judge.mu.Unlock()
 		if s, err := w.store.Get(w.ctx, mustKey(e.Key)); err == nil && e.Revision == 0 {
 			w.excuse(s.Record.GrantID, "a disk was lost with the answer on it")
 		}
@@ -176,7 +224,11 @@ func (j *judge) inTheEnd() []string {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	for _, v := range slices.Sorted(maps.Keys(j.committed)) {
-		if !j.told[v] {
+		switch {
+		case j.told[v]:
+		case j.replaced[v], j.taken(j.committed[v]) && (!j.newest(v) || j.wiped[j.committed[v].attempt]):
+			j.skipped++
+		default:
 			faults = append(faults, v+" was never told")
 		}
 	}
@@ -191,6 +243,14 @@ func (j *judge) inTheEnd() []string {
 		}
 	}
 	return faults
+}
+
+// newest reports whether a version is what a record holds.
+func (j *judge) newest(v string) bool {
+	return slices.ContainsFunc(j.world.store.all(), func(s seen) bool {
+		r := &s.Record
+		return version(r.Credential(), r.GrantID, r.Generation, r.Version) == v
+	})
 }
 
 // lasting says what is wrong with a record in the end.

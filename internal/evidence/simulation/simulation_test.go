@@ -1,3 +1,12 @@
+// Package simulation_test lets chance do its worst to a small fleet, in virtual time, and judges after every step.
+//
+// The engines, their HTTP and the authorization server are the real ones. The store is in memory (TestStoresAgree runs one
+// test on it and on the bucket), and queue, scheduler and journals are the simplest that keep the contract. What happens is
+// drawn by rapid: a failure prints its seed and the shortest story that shows it.
+//
+//	go test ./internal/evidence/simulation                                   500 seeds
+//	go test ./internal/evidence/simulation -run TestSimulation -rapid.checks=2000   10,000: so many for each rotation class
+//	go test ./internal/evidence/simulation -run TestSimulation/strict -rapid.seed=N  a failing seed again
 package simulation_test
 
 import (
@@ -26,6 +35,7 @@ func TestSimulation(t *testing.T) {
 	for _, class := range authserver.Rotations() {
 		t.Run(string(class), func(t *testing.T) {
 			t.Parallel()
+			all := new(tally)
 			rapid.Check(t, func(rt *rapid.T) {
 				cfg := worldConfig{
 					Class:    class,
@@ -34,13 +44,14 @@ func TestSimulation(t *testing.T) {
 					Hosts:    rapid.IntRange(2, 3).Draw(rt, "hosts"),
 					Seed:     uint64(rapid.Uint32().Draw(rt, "seed")),
 				}
-				rapid.SyncTest(rt, func(rt *rapid.T) { simulate(rt, cfg, r) })
+				rapid.SyncTest(rt, func(rt *rapid.T) { simulate(rt, cfg, r, all) })
 			})
+			t.Logf("%-10s   %s", class, all)
 		})
 	}
 }
 
-func simulate(rt *rapid.T, cfg worldConfig, r rings) {
+func simulate(rt *rapid.T, cfg worldConfig, r rings, all *tally) {
 	w := newWorld(cfg, r)
 	rt.Cleanup(w.close)
 	m := &machine{world: w}
@@ -54,6 +65,7 @@ func simulate(rt *rapid.T, cfg worldConfig, r rings) {
 	rt.Repeat(rapid.StateMachineActions(m))
 	w.calm()
 	m.want(rt, w.judge.inTheEnd())
+	all.add(w, m.steps)
 }
 
 // calm ends all mishaps and gives everybody time.
@@ -72,6 +84,10 @@ func (w *world) calm() {
 	}
 	w.nudge()
 	time.Sleep(4*w.cfg.Life + time.Hour)
+	w.mu.Lock()
+	w.quiet = true // what is under way ends
+	w.mu.Unlock()
+	time.Sleep(30 * time.Second)
 }
 
 func (k *worker) calm() {
@@ -85,7 +101,8 @@ func (k *worker) calm() {
 // machine is the state machine: what can happen, one thing at a time, and what must hold after each.
 type machine struct {
 	*world
-	all []events.Credential
+	all   []events.Credential
+	steps int
 }
 
 func (m *machine) want(rt *rapid.T, faults []string) {
@@ -98,6 +115,7 @@ func (m *machine) want(rt *rapid.T, faults []string) {
 // Check judges; rapid calls it after each step.
 func (m *machine) Check(rt *rapid.T) {
 	synctest.Wait()
+	m.steps++
 	m.want(rt, m.judge.soFar())
 }
 

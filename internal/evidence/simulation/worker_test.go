@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"maps"
 	"runtime"
 	"slices"
 	"sync"
@@ -110,39 +111,38 @@ func (w *world) start(name string) {
 
 // recover sees to the journal, as a worker does from its start on.
 func (k *worker) recover() {
-	entries, pending := k.disk.all()
-	for {
+	for recent := true; ; recent = false {
+		entries, pending := k.disk.all()
 		for _, e := range entries {
-			k.engine.Recover(k.world.ctx, e)
+			if recent || e.Revision == 0 {
+				k.engine.Recover(k.world.ctx, e)
+			}
 		}
 		var again <-chan time.Time
-		if _, pending = k.disk.all(); pending > 0 {
+		if pending > 0 {
 			again = time.After(5 * time.Second)
 		}
 		select {
 		case <-again:
 		case <-k.disk.more:
-			continue // the attempt is in the hands of its own job
 		case <-k.gone:
 			return
 		case <-k.world.ctx.Done():
 			return
 		}
-		all, _ := k.disk.all()
-		entries = slices.DeleteFunc(all, func(e refresh.Entry) bool { return e.Revision != 0 })
 	}
 }
 
 // do carries out a job; survived is false when the process died at it.
-func (k *worker) do(c events.Credential, job refresh.Job) (v refresh.Verdict, survived bool) {
+func (k *worker) do(c events.Credential, job refresh.Job) (res refresh.Result, survived bool) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		v = k.engine.Do(k.world.ctx, c, job).Verdict
+		res = k.engine.Do(k.world.ctx, c, job)
 		survived = true
 	}()
 	<-done
-	return v, survived
+	return res, survived
 }
 
 // alive ends the calling goroutine when the process is dead, as a kill does.
@@ -156,22 +156,24 @@ func (k *worker) alive() {
 
 // die ends the process. What it had presented and not yet put down is lost with it, as far as the provider is unforgiving.
 func (k *worker) die() {
+	w := k.world
 	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.dead {
+	was, back, wiped, open := k.dead, k.back, k.wiped, maps.Clone(k.open)
+	if !was {
+		k.dead = true
+		close(k.gone)
+	}
+	k.mu.Unlock()
+	if was {
 		return
 	}
-	k.dead = true
-	w := k.world
-	w.happened("%s    dies, back after %v", k.name, k.back)
-	for _, grant := range k.open {
+	w.happened("%s    dies, back after %v", k.name, back)
+	for _, grant := range open {
 		w.excuse(grant, "a worker died with the answer on its way")
 	}
-	if k.wiped {
+	if wiped {
 		w.wipe(k.name)
 	}
-	close(k.gone)
-	back := k.back
 	w.wg.Go(func() {
 		if sleep(w.ctx, back) {
 			w.start(k.name)
@@ -285,7 +287,7 @@ func (k *worker) Get(ctx context.Context, c events.Credential) (s refresh.Stored
 
 // Put implements refresh.Store.
 func (k *worker) Put(ctx context.Context, w refresh.Write) (rev uint64, err error) {
-	if w.Record.Last != nil {
+	if f := w.Record.Failure; w.Record.Last != nil && (f == nil || f.Code != "claim_died") { // that is somebody else's word
 		k.answered(w.Record.Last.Attempt)
 	}
 	err = k.call("put", func() (err error) { rev, err = k.world.store.Put(ctx, w); return err })
@@ -302,6 +304,9 @@ func (k *worker) Publish(_ context.Context, e events.Event) error {
 
 // Exchange implements refresh.Exchanger.
 func (k *worker) Exchange(ctx context.Context, r refresh.Request) refresh.Outcome {
+	if k.world.elsewhere(r.Ticket) {
+		k.world.excuse(r.Ticket.GrantID, "the answer was with a host that was down or stood still when the last try was due")
+	}
 	k.mu.Lock()
 	k.open[r.Ticket.Attempt] = r.Ticket.GrantID
 	k.mu.Unlock()

@@ -48,14 +48,17 @@ type world struct {
 	workers   map[string]*worker
 	disks     map[string]*disk
 	jobs      map[events.Credential]refresh.Job // the queue: one for each
-	announced map[uint64]bool                   // revisions whose announcement was told
-	promoted  bool                              // the second key seals
-	backAt    time.Time                         // the store and the events are away until then
-	doubles   int                               // so many of the next deliveries are made twice
-	lostAcks  int                               // so many of the next acks are lost
+	asked     map[events.Credential]time.Time   // when that was put there
+	published int
+	announced map[uint64]bool // revisions whose announcement was told
+	promoted  bool            // the second key seals
+	backAt    time.Time       // the store and the events are away until then
+	doubles   int             // so many of the next deliveries are made twice
+	lostAcks  int             // so many of the next acks are lost
 	enrolled  int
+	quiet     bool // nothing is asked for any more
 
-	judge judge
+	judge *judge
 }
 
 // rings are the keysets before and after a promotion; each opens what the other seals.
@@ -64,14 +67,16 @@ type rings struct{ before, after *seal.Keyset }
 func newWorld(cfg worldConfig, r rings) *world {
 	w := &world{
 		cfg: cfg, rings: r, store: newMemory(), pipe: authserver.NewPipe(), wake: make(chan struct{}, 1), began: time.Now(),
-		workers: make(map[string]*worker), disks: make(map[string]*disk), jobs: make(map[events.Credential]refresh.Job),
+		workers: make(map[string]*worker), disks: make(map[string]*disk), jobs: make(map[events.Credential]refresh.Job), asked: make(map[events.Credential]time.Time),
 		announced: make(map[uint64]bool),
 	}
 	w.ctx, w.stop = context.WithCancel(context.Background())
-	w.judge = judge{world: w, committed: make(map[string]bool), told: make(map[string]bool), accounts: make(map[string]string), excused: make(map[string]string)}
+	w.judge = newJudge(w)
 	w.store.onPut = w.judge.put
 	w.auth = authserver.New(authserver.Config{
 		Rotation: cfg.Class, Grace: time.Minute, AccessLifetime: cfg.Life, Latency: 200 * time.Millisecond, Seed: cfg.Seed + 1,
+		// A lifetime counts from the start of the request here and from its effect there: up to a timeout later.
+		LastTryLead: min(cfg.Life/20, time.Minute) + requestTimeout + time.Second,
 	})
 	w.http = &http.Server{Handler: w.auth}
 	w.wg.Go(func() { _ = w.http.Serve(w.pipe) })
@@ -83,12 +88,15 @@ func newWorld(cfg worldConfig, r rings) *world {
 	return w
 }
 
+// requestTimeout is the deadline of a token request.
+const requestTimeout = 10 * time.Second
+
 func definition(class authserver.Rotation) provider.Definition {
 	const at = "http://127.0.0.1:9"
 	d := provider.Definition{
 		Name: "acme", AuthURL: at + "/authorize", TokenURL: at + "/token", RevokeURL: at + "/revoke", ClientID: "dev",
 		ClientSecrets: []seal.Secret{seal.NewSecret("dev-secret")}, AuthStyle: provider.AuthBasic,
-		Rotation: provider.Rotation(class), Limits: provider.Limits{Timeout: provider.Duration(10 * time.Second)},
+		Rotation: provider.Rotation(class), Limits: provider.Limits{Timeout: provider.Duration(requestTimeout)},
 	}
 	if class == authserver.RotationGrace {
 		d.RotationGrace = provider.Duration(time.Minute)
@@ -158,7 +166,7 @@ func (w *world) tick(now time.Time) (next time.Time) {
 		if !r.State.Refreshable() || r.Paused != nil || r.RefreshAt.IsZero() {
 			continue
 		}
-		at := r.RefreshAt
+		at := latest(r.RefreshAt, w.lookAgain(r.Credential()))
 		if !at.After(now) {
 			w.publish(r.Credential(), refresh.Job{Reason: events.ReasonScheduled, GrantID: r.GrantID, NewerThan: r.Version})
 			at = now.Add(30 * time.Second)
@@ -168,6 +176,20 @@ func (w *world) tick(now time.Time) (next time.Time) {
 		}
 	}
 	return next
+}
+
+func latest(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}
+
+// lookAgain is when a credential may be asked for again.
+func (w *world) lookAgain(c events.Credential) time.Time {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.asked[c].Add(5 * time.Second)
 }
 
 // retell tells what a write announces.
@@ -188,30 +210,34 @@ func (w *world) heard(e events.Event) { w.judge.tell(e) }
 func (w *world) publish(c events.Credential, job refresh.Job) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if _, ok := w.jobs[c]; ok || w.ctx.Err() != nil {
+	if _, ok := w.jobs[c]; ok || w.quiet || w.ctx.Err() != nil {
 		return
 	}
 	w.happened("job   %s %s, newer than %d", c, job.Reason, job.NewerThan)
-	w.jobs[c] = job
-	w.wg.Go(func() { w.carry(c, job) })
+	w.jobs[c], w.asked[c] = job, time.Now()
+	w.published++
+	n := w.published
+	w.judge.queued(c, n)
+	w.wg.Go(func() { w.carry(c, job, n) })
 }
 
 // delivered is what became of one delivery.
 type delivered struct {
-	verdict refresh.Verdict
-	lost    bool // and its ack did not arrive
+	refresh.Result
+	lost bool // its ack did not arrive
 }
 
 // carry delivers a job, again after each AckWait, until somebody acknowledges it. Acks are not fenced: that of an earlier
 // delivery counts.
-func (w *world) carry(c events.Credential, job refresh.Job) {
+func (w *world) carry(c events.Credential, job refresh.Job, number int) {
 	ends := make(chan delivered, 64)
 	for n := 0; w.ctx.Err() == nil; n++ {
 		w.deliver(c, job, n, ends)
 		if w.redouble() {
 			w.deliver(c, job, n+1, ends)
 		}
-		if w.acked(ends) {
+		if by, ok := w.acked(ends); ok {
+			w.judge.acked(number, by)
 			break
 		}
 	}
@@ -222,22 +248,22 @@ func (w *world) carry(c events.Credential, job refresh.Job) {
 }
 
 // acked waits for an ack until the job is to be delivered again.
-func (w *world) acked(ends <-chan delivered) bool {
+func (w *world) acked(ends <-chan delivered) (by delivered, ok bool) {
 	again := time.NewTimer(w.definition.Timing().AckWait)
 	defer again.Stop()
 	for {
 		select {
 		case e := <-ends:
 			switch {
-			case e.verdict == refresh.VerdictAck && !e.lost:
-				return true
-			case e.verdict == refresh.VerdictNak:
-				return !sleep(w.ctx, time.Second)
+			case e.Verdict == refresh.VerdictAck && !e.lost:
+				return e, true
+			case e.Verdict == refresh.VerdictNak:
+				return by, !sleep(w.ctx, time.Second)
 			}
 		case <-again.C:
-			return false
+			return by, false
 		case <-w.ctx.Done():
-			return true
+			return by, true
 		}
 	}
 }
@@ -257,12 +283,38 @@ func (w *world) deliver(c events.Credential, job refresh.Job, n int, ends chan<-
 	}
 	k := up[(int(jitter(time.Hour, c, time.Now().UnixNano()))+n)%len(up)]
 	w.wg.Go(func() {
-		v, survived := k.do(c, job)
+		res, survived := k.do(c, job)
 		if survived {
-			ends <- delivered{v, w.loseAck()}
+			ends <- delivered{res, w.loseAck()}
 		}
-		w.happened("%s    ends the job of %s with %q", k.name, c, v)
+		w.happened("%s    ends the job of %s with %q", k.name, c, res.Verdict)
 	})
+}
+
+// elsewhere reports whether an earlier attempt with the same refresh token has not ended: its answer waits in somebody's
+// journal, or in a process that stands still.
+func (w *world) elsewhere(t refresh.Ticket) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, d := range w.disks {
+		entries, _ := d.all()
+		if slices.ContainsFunc(entries, func(e refresh.Entry) bool { return e.Revision == 0 && e.Key == t.Key }) {
+			return true
+		}
+	}
+	for _, k := range w.workers {
+		if k.holds(t.GrantID) {
+			return true
+		}
+	}
+	return false
+}
+
+// holds reports whether an attempt of a grant is under way here.
+func (k *worker) holds(grant string) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return !k.dead && slices.Contains(slices.Collect(maps.Values(k.open)), grant)
 }
 
 func (k *worker) isDead() bool {

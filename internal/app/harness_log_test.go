@@ -3,63 +3,9 @@ package app_test
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
-	"net"
 	"strings"
 	"sync"
-	"testing"
-	"time"
-
-	"github.com/nats-io/nats-server/v2/server"
 )
-
-// natsServer is a real NATS server that can be stopped and started on the same store.
-type natsServer struct {
-	t   *testing.T
-	dir string
-
-	mu sync.Mutex
-	up *server.Server // nil while it is away
-}
-
-func (n *natsServer) start() {
-	n.t.Helper()
-	s, err := server.NewServer(&server.Options{
-		ServerName: "test", DontListen: true, JetStream: true, StoreDir: n.dir, NoSigs: true, NoLog: true,
-	})
-	if err != nil {
-		n.t.Fatal(err)
-	}
-	s.Start()
-	if !s.ReadyForConnections(10 * time.Second) {
-		n.t.Fatal("the NATS server does not start")
-	}
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.up = s
-}
-
-func (n *natsServer) stop() {
-	n.mu.Lock()
-	s := n.up
-	n.up = nil
-	n.mu.Unlock()
-	if s != nil {
-		s.Shutdown()
-		s.WaitForShutdown()
-	}
-}
-
-// InProcessConn connects to the server that is up now.
-func (n *natsServer) InProcessConn() (net.Conn, error) {
-	n.mu.Lock()
-	s := n.up
-	n.mu.Unlock()
-	if s == nil {
-		return nil, errors.New("the NATS server is away")
-	}
-	return s.InProcessConn()
-}
 
 // logBook keeps what processes log, one JSON object a line.
 type logBook struct {

@@ -1,0 +1,74 @@
+package freshet_test
+
+import (
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/freshetdev/freshet/pkg/events"
+	"github.com/freshetdev/freshet/pkg/provider"
+	"github.com/freshetdev/freshet/pkg/refresh"
+)
+
+// TestWireIsDocumented: docs/wire.md names every member, header, type and word that the code puts on the wire.
+func TestWireIsDocumented(t *testing.T) {
+	t.Parallel()
+	text := string(read(t, "docs/wire.md"))
+	var words []string
+	for _, v := range []any{refresh.Record{}, refresh.Claim{}, refresh.Doubt{}, refresh.Failure{}, refresh.Last{}, refresh.Policy{}, refresh.Job{}, events.Data{}, provider.Pause{}} {
+		words = append(words, members(reflect.TypeOf(v))...)
+	}
+	for _, ty := range events.Types() {
+		words = append(words, string(ty))
+	}
+	for _, class := range refresh.Classes() {
+		words = append(words, string(class))
+	}
+	now := time.Now()
+	full := refresh.Summary{
+		State: refresh.StateActive, Paused: true, GrantID: "g", IssuedAt: now, RefreshAt: now, ExpiresAt: now, GrantExpiresAt: now,
+		FailureClass: refresh.ClassUnknown, Policy: refresh.Policy{Cron: "@daily", KeepAlive: provider.Duration(time.Hour)},
+		Announce: refresh.Announcement{Type: events.TokenUpdated},
+	}
+	for name := range full.Header() {
+		words = append(words, name)
+	}
+	for _, word := range words {
+		if !regexp.MustCompile(`[^A-Za-z_-]` + regexp.QuoteMeta(word) + `[^A-Za-z_-]`).MatchString(text) {
+			t.Errorf("docs/wire.md does not name %s", word)
+		}
+	}
+}
+
+// members are the JSON names of a struct's fields.
+func members(t reflect.Type) (names []string) {
+	for i := range t.NumField() {
+		if name, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ","); name != "" && name != "-" {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// TestDocumentsLinkToWhatIsThere follows every relative link of the documents.
+func TestDocumentsLinkToWhatIsThere(t *testing.T) {
+	t.Parallel()
+	link := regexp.MustCompile(`\]\(([^)#:]+)(?:#[^)]*)?\)`)
+	var there []string
+	eachFile(t, func(path string) { there = append(there, path) })
+	for _, path := range there {
+		if !strings.HasSuffix(path, ".md") {
+			continue
+		}
+		dir := path[:strings.LastIndex(path, "/")+1]
+		for _, m := range link.FindAllStringSubmatch(string(read(t, path)), -1) {
+			target := strings.TrimSuffix(dir+strings.TrimPrefix(m[1], "./"), "/")
+			if !slices.ContainsFunc(there, func(f string) bool { return f == target || strings.HasPrefix(f, target+"/") }) {
+				t.Errorf("%s links to %s, which is not there", path, m[1])
+			}
+		}
+	}
+}

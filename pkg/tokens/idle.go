@@ -1,0 +1,83 @@
+package tokens
+
+import "time"
+
+const (
+	// sweepEvery is how often a client looks for sources that nobody asks.
+	sweepEvery = 10 * time.Minute
+	// minIdle and maxIdle bound how long a source is kept after it was last asked: to the end of its token in between.
+	minIdle = time.Hour
+	maxIdle = 24 * time.Hour
+)
+
+// sweep lets go of idle sources until the client is closed. A source costs memory, and a read for every new token: a program
+// that serves many accounts, each for a while, would else keep all of them fresh for as long as it runs.
+func (c *Client) sweep() {
+	tick := time.NewTicker(sweepEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-c.ctx.Done():
+			return
+		case <-tick.C:
+			for _, s := range c.sources() {
+				s.retire(time.Now())
+			}
+		}
+	}
+}
+
+// retire lets go of a source that nobody has asked for long enough. Whoever still holds it may ask it again: see adopt.
+func (s *source) retire(now time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.client.mu.Lock()
+	defer s.client.mu.Unlock()
+	if s.asked.Swap(false) {
+		s.keepUntil = now.Add(minIdle)
+		if s.newest.known() {
+			s.keepUntil = idleEnd(s.newest.token.ExpiresAt, now)
+		}
+		return
+	}
+	if s.reading || now.Before(s.wanted) || now.Before(s.keepUntil) {
+		return
+	}
+	delete(s.client.srcs, s.cred.Key())
+	s.forget()
+}
+
+// idleEnd returns how long a source is kept that was asked just before now; end is its token's, zero if it has none.
+func idleEnd(end, now time.Time) time.Time {
+	first, last := now.Add(minIdle), now.Add(maxIdle)
+	if end.IsZero() || end.After(last) {
+		return last
+	}
+	return later(first, end)
+}
+
+// forget empties a source, save for what keeps it from going back. The caller holds mu.
+func (s *source) forget() {
+	s.held.Store(nil)
+	s.last = reading{}
+	s.newest = reading{token: Token{Generation: s.newest.token.Generation, Version: s.newest.token.Version}}
+	s.told = s.revision
+	if s.timer != nil {
+		s.timer.Stop()
+		s.timer = nil
+	}
+}
+
+// adopt returns the source that is kept fresh under a source's key: itself, or one that took its place while it was idle.
+func (c *Client) adopt(s *source) *source {
+	key := s.cred.Key()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	kept := c.srcs[key]
+	if kept == nil {
+		kept = s
+		c.srcs[key] = s
+	}
+	kept.asked.Store(true)
+	return kept
+}
