@@ -121,9 +121,10 @@ func (w *world) subscribe() (live, durable *book) {
 	ready := make(chan struct{}, 2)
 	cfg := events.SubscribeConfig{OnReady: func() { ready <- struct{}{} }, OnError: func(err error) { w.t.Log("subscriber:", err) }}
 	w.run("live subscriber", func(ctx context.Context) error { return events.Live(ctx, b.Conn(), cfg, live.add) })
-	cfg.Durable = "audit"
+	audit := cfg
+	audit.Durable = "audit"
 	w.run("durable subscriber", func(ctx context.Context) error {
-		return events.Durable(ctx, b.JetStream(), cfg, func(_ context.Context, e events.Event) error {
+		return events.Durable(ctx, b.JetStream(), audit, func(_ context.Context, e events.Event) error {
 			durable.add(e)
 			return nil
 		})

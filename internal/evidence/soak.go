@@ -104,6 +104,10 @@ func goroutinesEnd(ctx context.Context, before int, r *report) error {
 	}
 }
 
+// soakConcurrency is how many token requests are under way at once, at most. A few goroutines belong to each, so their
+// number goes up and down with it.
+const soakConcurrency = 32
+
 func soakWith(ctx context.Context, cfg SoakConfig, p Programs, r *report) (err error) {
 	dir, err := os.MkdirTemp("", "freshet-soak-")
 	if err != nil {
@@ -117,7 +121,7 @@ func soakWith(ctx context.Context, cfg SoakConfig, p Programs, r *report) (err e
 			Rotation: authserver.RotationStrict, Seed: cfg.Seed, AccessLifetime: cfg.Life, Lifetime: spreadOut(cfg.Life),
 		},
 	}
-	fc.Limits.Concurrency = 128
+	fc.Limits.Concurrency = soakConcurrency
 	f, err := fleet.Start(ctx, fc)
 	if err != nil {
 		return err

@@ -41,7 +41,7 @@ func soakSeries() []*series {
 		{name: "worker", unit: "MiB", settles: keptByWorkers, slack: garbage},
 		{name: "scheduler", unit: "MiB", settles: time.Minute, slack: garbage},
 		{name: "nats-server", unit: "MiB", settles: keptByNATS, slack: 2 * garbage},
-		{name: "goroutines", settles: 8 * time.Second, slack: 50},
+		{name: "goroutines", settles: 8 * time.Second, slack: 5 * soakConcurrency},
 		{name: "journals", unit: "MiB", settles: keptByWorkers, slack: 2 * garbage},
 		{name: "bucket", unit: "MiB", settles: 8 * time.Second, slack: 0.5},
 		{name: "its files", unit: "MiB", settles: time.Minute, slack: garbage},
