@@ -145,7 +145,7 @@ func (u *usage) strike(ctx context.Context, victims []*actor) error {
 func (u *usage) fresh(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*u.cfg.Life)
 	defer cancel()
-	return u.AwaitFresh(ctx, u.cfg.Life/6)
+	return errors.Join(u.catchUp(ctx), u.AwaitFresh(ctx, u.cfg.Life/6))
 }
 
 func (u *usage) judge() error {

@@ -107,7 +107,7 @@ func (k *killing) recover(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, recoveredWithin)
 	defer cancel()
-	return k.AwaitFresh(ctx, shortLead/3)
+	return errors.Join(k.catchUp(ctx), k.AwaitFresh(ctx, shortLead/3))
 }
 
 // judge says which guarantee did not hold.

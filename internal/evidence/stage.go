@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -210,6 +211,43 @@ func (s *stage) settle(ctx context.Context) error {
 		last = open
 		<-tick.C
 	}
+}
+
+// catchUp waits until nothing is left of what is under way now: the records have all that the authorization server has
+// issued, and other claims or none. An outcome may rest in a journal or with the exchanger for some seconds. It is for strict
+// providers, where each version is issued once.
+func (s *stage) catchUp(ctx context.Context) error {
+	claims, issued := make(map[string]string), make(map[string]uint64)
+	err := s.records(ctx, func(r *refresh.Record) {
+		claims[r.Account], issued[r.Account] = claimOf(r), s.issued(r.Account)
+	})
+	if err != nil {
+		return err
+	}
+	for tick := time.Tick(150 * time.Millisecond); ; {
+		behind := make(map[string]bool)
+		err := s.records(ctx, func(r *refresh.Record) { // one may come twice, the newer last
+			claim := claimOf(r)
+			behind[r.Account] = r.Version < issued[r.Account] || claim != "" && claim == claims[r.Account]
+		})
+		maps.DeleteFunc(behind, func(_ string, is bool) bool { return !is })
+		if err == nil && len(behind) == 0 {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%d accounts lack what was under way: %w", len(behind), errors.Join(ctx.Err(), err))
+		case <-tick:
+		}
+	}
+}
+
+// claimOf is the attempt that a record's claim names; empty: there is none.
+func claimOf(r *refresh.Record) string {
+	if r.Claim == nil {
+		return ""
+	}
+	return r.Claim.Attempt
 }
 
 // open counts the accounts of which something is open, such as a token that the provider has issued and the record lacks,

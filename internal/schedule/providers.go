@@ -69,7 +69,7 @@ func (s *Scheduler) seeProvider(ctx context.Context, seen seenProvider) {
 
 // learn makes a lane what a new entry says. s.mu is held.
 func (s *Scheduler) learn(ctx context.Context, l *lane, seen seenProvider) (fault error) {
-	was := *l
+	wasRevision, wasPause, wasRefresh := l.revision, l.pause, l.refresh
 	l.revision = seen.revision
 	if seen.err != nil {
 		l.forget()
@@ -84,8 +84,8 @@ func (s *Scheduler) learn(ctx context.Context, l *lane, seen seenProvider) (faul
 	}
 	l.known, l.refresh, l.rate, l.ackWait, l.pause = true, d.Refresh, d.Limits.Rate, d.Timing().AckWait, seen.entry.Pause
 	delete(s.troubles, "provider "+l.name)
-	s.learnPause(ctx, l, was)
-	changed := l.refresh.Cron != was.refresh.Cron || l.refresh.KeepAlive != was.refresh.KeepAlive
+	s.learnPause(ctx, l, wasPause, wasRevision != 0)
+	changed := l.refresh.Cron != wasRefresh.Cron || l.refresh.KeepAlive != wasRefresh.KeepAlive
 	if changed && s.index.Len() > 0 {
 		s.reread(ctx, l)
 	}
@@ -94,13 +94,13 @@ func (s *Scheduler) learn(ctx context.Context, l *lane, seen seenProvider) (faul
 }
 
 // learnPause notes that a pause began or ended, and tells it: whoever did it may have died since. s.mu is held.
-func (s *Scheduler) learnPause(ctx context.Context, l *lane, was lane) {
-	began := l.pause != nil && (was.pause == nil || *was.pause != *l.pause)
-	ended := l.pause == nil && was.pause != nil
+func (s *Scheduler) learnPause(ctx context.Context, l *lane, was *provider.Pause, known bool) {
+	began := l.pause != nil && (was == nil || *was != *l.pause)
+	ended := l.pause == nil && was != nil
 	if ended {
-		l.resumed(was.pause)
+		l.resumed(was)
 	}
-	if (began || ended) && was.revision != 0 {
+	if (began || ended) && known {
 		p, revision := l.pause, l.revision
 		s.work.Go(func() { s.tellPause(ctx, l.name, p, revision) })
 	}
