@@ -96,10 +96,27 @@ func openBroker(ctx context.Context, nc *nats.Conn, cfg broker.Config, log zerol
 	if err != nil {
 		return nil, err
 	}
-	if err := b.CheckServer(); err != nil {
-		return nil, err
+	for {
+		err := check(ctx, b)
+		if !lostNATS(nc, err) || ctx.Err() != nil {
+			return b, err
+		}
+		if err := waitConnected(ctx, nc, log); err != nil {
+			return nil, err
+		}
 	}
-	return b, b.Check(ctx)
+}
+
+func check(ctx context.Context, b *broker.Broker) error {
+	if err := b.CheckServer(); err != nil {
+		return err
+	}
+	return b.Check(ctx)
+}
+
+// lostNATS reports whether err says no more than that the connection broke meanwhile: a start waits for NATS, whenever it goes.
+func lostNATS(nc *nats.Conn, err error) bool {
+	return err != nil && (!nc.IsConnected() || errors.Is(err, nats.ErrDisconnected) || errors.Is(err, nats.ErrReconnectBufExceeded))
 }
 
 // stopped turns the error of a start that was cancelled into a clean end.
