@@ -1,6 +1,7 @@
 package app_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -313,34 +314,31 @@ func (n oldNATS) InProcessConn() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &renamedConn{Conn: c, version: n.version}, nil
+	return &renamedConn{Conn: c, lines: bufio.NewReader(c), version: n.version}, nil
 }
 
-// renamedConn changes the version in the server's first words.
+// renamedConn changes the version in every line of the server: it says who it is before CONNECT and once more after it.
 type renamedConn struct {
 	net.Conn
+	lines   *bufio.Reader
 	version string
 	rest    []byte
-	done    bool
 }
+
+var versionField = regexp.MustCompile(`"version":"[^"]*"`)
 
 // Read implements net.Conn.
 func (c *renamedConn) Read(p []byte) (int, error) {
-	if !c.done {
-		c.done = true
-		buf := make([]byte, 64<<10)
-		n, err := c.Conn.Read(buf)
-		if err != nil {
+	if len(c.rest) == 0 {
+		line, err := c.lines.ReadBytes('\n')
+		if len(line) == 0 {
 			return 0, err
 		}
-		c.rest = regexp.MustCompile(`"version":"[^"]*"`).ReplaceAll(buf[:n], []byte(`"version":"`+c.version+`"`))
+		c.rest = versionField.ReplaceAll(line, []byte(`"version":"`+c.version+`"`))
 	}
-	if len(c.rest) > 0 {
-		n := copy(p, c.rest)
-		c.rest = c.rest[n:]
-		return n, nil
-	}
-	return c.Conn.Read(p)
+	n := copy(p, c.rest)
+	c.rest = c.rest[n:]
+	return n, nil
 }
 
 // starts runs a process of each kind until it ends by itself.
