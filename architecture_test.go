@@ -35,6 +35,7 @@ const (
 	yaml    = "github.com/goccy/go-yaml"
 	natsCtx = "github.com/synadia-io/orbit.go/natscontext"
 	xsys    = "golang.org/x/sys"
+	xnet    = "golang.org/x/net"
 )
 
 // rooms are the packages from the bottom of the house to the top, each with the outside modules it may import. A package
@@ -48,7 +49,7 @@ var rooms = []struct {
 	{"pkg/seal", []string{tink}},
 	{"pkg/provider", []string{oauth2, cron}},
 	{"pkg/provider/providerfile", []string{yaml}},
-	{"pkg/refresh", []string{oauth2}}, // not NATS, not zerolog
+	{"pkg/refresh", []string{oauth2, xnet}}, // not NATS, not zerolog
 	{"pkg/tokens", []string{natsGo, oauth2}},
 	{"internal/journal", []string{flock}},
 	{"internal/exchanger", []string{flock, xsys}},

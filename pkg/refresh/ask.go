@@ -78,9 +78,20 @@ func (a *Asker) post(ctx context.Context, d *provider.Definition, clientSecret s
 	}
 	req.Header.Set("User-Agent", userAgent)
 	begun := time.Now()
-	said, err := roundTrip(a.transport, req.WithContext(ctx))
+	said, err := a.roundTrip(req.WithContext(ctx))
 	if err != nil {
 		return answer{}, fmt.Errorf("%w: %s", errNoAnswer, sentFault(err, time.Since(begun)))
 	}
 	return said, nil
+}
+
+// roundTrip uses the transport itself, not a client: it follows no redirect, and its errors do not quote the URL.
+func (a *Asker) roundTrip(req *http.Request) (answer, error) {
+	resp, err := a.transport.RoundTrip(req)
+	if err != nil {
+		return answer{}, err
+	}
+	defer resp.Body.Close()
+	said, _, err := readAnswer(resp)
+	return said, err
 }

@@ -1,6 +1,7 @@
 package refresh
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"crypto/tls"
@@ -10,7 +11,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/http/httptrace"
 	"net/url"
 	"time"
 
@@ -26,9 +26,6 @@ const (
 	// the server is just closing ends with an unknown outcome, which is worse than one more handshake.
 	idleTimeout = 3 * time.Second
 
-	// writeBuffer holds a whole request, so that it leaves in one write.
-	writeBuffer = 16 << 10
-
 	maxReplyHeader = 64 << 10
 
 	userAgent = "freshet"
@@ -36,7 +33,7 @@ const (
 
 // HTTPExchangeConfig configures an HTTPExchange. The zero value works.
 type HTTPExchangeConfig struct {
-	// Dial makes connections. nil: TCP, through the proxy of the environment (HTTPS_PROXY, NO_PROXY) if there
+	// Dial makes connections; it must heed its context. nil: TCP, through the proxy of the environment (HTTPS_PROXY, NO_PROXY) if there
 	// is one and the host is not loopback. With a Dial no proxy is used: it alone decides the route.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 	// RootCAs verify the token endpoints. nil: the system's.
@@ -54,13 +51,15 @@ func (c HTTPExchangeConfig) withDefaults() HTTPExchangeConfig {
 	return c
 }
 
-// HTTPExchange presents grants at token endpoints over HTTP/1.1, where a connection carries one request at a time. A
-// request is written at most once: redirects are answers, and nothing is repeated after the first byte. Use
-// one HTTPExchange per process; it keeps the connections.
+// HTTPExchange presents grants at token endpoints over HTTP/1.1, one request on a connection at a time. A request is
+// written at most once: redirects are answers, and after the first byte nothing is repeated. It speaks HTTP on
+// connections of its own, not with net/http's Transport, because that writes and repeats requests out of sight; and
+// without its goroutines it takes half the time. Use one HTTPExchange per process; it keeps the connections.
 //
 // Concurrency: safe for any number of goroutines.
 type HTTPExchange struct {
-	transport *http.Transport
+	dialer    dialer
+	idle      pool
 	userAgent string
 }
 
@@ -69,60 +68,50 @@ var _ Exchanger = (*HTTPExchange)(nil)
 // NewHTTPExchange returns an exchange without connections.
 func NewHTTPExchange(cfg HTTPExchangeConfig) *HTTPExchange {
 	cfg = cfg.withDefaults()
-	d := dialer{dial: cfg.Dial, tls: &tls.Config{
+	d := dialer{dial: cfg.Dial, proxy: proxyFromEnvironment, tls: &tls.Config{
 		RootCAs:            cfg.RootCAs,
 		MinVersion:         tls.VersionTLS12,
 		NextProtos:         []string{"http/1.1"},
 		ClientSessionCache: tls.NewLRUClientSessionCache(0),
 	}}
-	proxy := proxyFromEnvironment
 	if cfg.Dial != nil {
-		proxy = nil
+		d.proxy = func(*http.Request) (*url.URL, error) { return nil, nil }
 	} else {
 		d.dial = (&net.Dialer{Timeout: dialTimeout}).DialContext
 	}
-	protocols := new(http.Protocols)
-	protocols.SetHTTP1(true)
-	return &HTTPExchange{userAgent: cfg.UserAgent, transport: &http.Transport{
-		Proxy:                  proxy,
-		DialContext:            d.plain,
-		DialTLSContext:         d.secure,
-		TLSClientConfig:        d.tls, // behind a proxy, where net/http makes TLS
-		TLSHandshakeTimeout:    handshakeTimeout,
-		Protocols:              protocols,
-		DisableCompression:     true,
-		MaxIdleConnsPerHost:    cfg.MaxIdlePerHost,
-		IdleConnTimeout:        idleTimeout,
-		MaxResponseHeaderBytes: maxReplyHeader,
-		WriteBufferSize:        writeBuffer,
-	}}
+	return &HTTPExchange{dialer: d, idle: pool{most: cfg.MaxIdlePerHost}, userAgent: cfg.UserAgent}
 }
 
 // CloseIdle closes the connections that carry no request.
-func (e *HTTPExchange) CloseIdle() { e.transport.CloseIdleConnections() }
+func (e *HTTPExchange) CloseIdle() { closeAll(e.idle.all()) }
 
 // Exchange implements Exchanger. Outcome.Err is in words of its own: it quotes neither the URL nor the answer.
 func (e *HTTPExchange) Exchange(ctx context.Context, r Request) Outcome {
 	o := Outcome{Phase: PhaseNotSent, StartedAt: time.Now()}
-	wait, cancel := context.WithDeadline(context.WithoutCancel(ctx), r.Deadline)
-	defer cancel()
-	t := &transit{fence: r.Fence, deadline: r.Deadline, cancel: cancel}
-	a, err := e.send(ctx, wait, t, r)
-	sent, begun, why := t.end()
-	o.EndedAt = time.Now()
-	switch {
-	case !sent:
-		o.Err, o.Local = notSentFault(err, why, o.EndedAt.Sub(o.StartedAt))
+	c, begun, err := e.send(ctx, r)
+	if c == nil {
+		o.EndedAt = time.Now()
+		o.Err, o.Local = notSentFault(err, o.EndedAt.Sub(o.StartedAt))
 		return o
-	case err != nil:
-		o.Phase, o.Err = PhaseSent, sentFault(err, o.EndedAt.Sub(o.StartedAt))
-	default:
-		o.Phase = PhaseAnswered
-		o.Body = a.body
 	}
-	o.StartedAt = begun
-	o.Status, o.ContentType = a.status, a.header.Get("Content-Type")
+	var (
+		a    answer
+		kept bool
+	)
+	if err == nil {
+		a, kept, err = c.answer()
+	}
+	o.Phase, o.StartedAt, o.EndedAt = PhaseAnswered, begun, time.Now()
+	o.Status, o.Body, o.ContentType = a.status, a.body, a.header.Get("Content-Type")
 	o.RetryAfter, o.Date = a.header.Get("Retry-After"), a.header.Get("Date")
+	if err != nil {
+		o.Phase, o.Err = PhaseSent, sentFault(err, o.EndedAt.Sub(o.StartedAt))
+	}
+	if kept {
+		e.idle.put(c)
+	} else {
+		_ = c.Close()
+	}
 	return o
 }
 
@@ -132,36 +121,87 @@ func (e *HTTPExchange) Redeem(ctx context.Context, d *provider.Definition, clien
 	return e.Exchange(ctx, Request{Provider: d, ClientSecret: clientSecret, Deadline: time.Now().Add(d.Timing().Timeout), form: form})
 }
 
-// send makes the request and reads the answer. ctx is the caller's, wait ends with the deadline.
-func (e *HTTPExchange) send(ctx, wait context.Context, t *transit, r Request) (answer, error) {
-	req, err := newTokenRequest(r)
-	if err != nil {
-		return answer{}, err
+// Why a request is not made.
+var (
+	errCancelled = errors.New("cancelled before anything was sent")
+	errTooLate   = errors.New("too little of the claim is left")
+)
+
+// mayStill reports what keeps a request from being made now, if anything does.
+func (r *Request) mayStill(ctx context.Context) error {
+	switch {
+	case ctx.Err() != nil:
+		return errCancelled
+	case !time.Now().Before(r.Deadline):
+		return context.DeadlineExceeded
+	case r.Fence != nil && r.Fence() <= 0:
+		return errTooLate
 	}
-	req.Header.Set("User-Agent", e.userAgent)
-	stop := context.AfterFunc(ctx, t.stopWaiting)
-	defer stop()
-	if ctx.Err() != nil {
-		t.stopWaiting()
-	}
-	if err := t.check(); err != nil {
-		return answer{}, err
-	}
-	trace := &httptrace.ClientTrace{
-		GotConn:     func(info httptrace.GotConnInfo) { t.board(info.Conn) },
-		PutIdleConn: func(error) { t.leave() },
-	}
-	return roundTrip(e.transport, req.WithContext(httptrace.WithClientTrace(wait, trace)))
+	return nil
 }
 
-// roundTrip uses the transport itself, not a client: it follows no redirect, and its errors do not quote the URL.
-func roundTrip(t *http.Transport, req *http.Request) (answer, error) {
-	resp, err := t.RoundTrip(req)
+// maxUnwritten is how many connections may turn out to take nothing before a request is given up.
+const maxUnwritten = 3
+
+// send writes the request, once. Without a connection not one byte was written; with one some were, since begun, and an
+// error means that not all of them were.
+func (e *HTTPExchange) send(ctx context.Context, r Request) (c *conn, begun time.Time, err error) {
+	req, err := newTokenRequest(r)
 	if err != nil {
-		return answer{}, err
+		return nil, begun, err
 	}
-	defer resp.Body.Close()
-	return readAnswer(resp)
+	req.Header.Set("User-Agent", e.userAgent)
+	var wire bytes.Buffer
+	if err := req.Write(&wire); err != nil {
+		return nil, begun, requestError("the request cannot be written down")
+	}
+	if err := r.mayStill(ctx); err != nil { // no connection is made in vain
+		return nil, begun, err
+	}
+	for range maxUnwritten {
+		if c, err = e.hold(ctx, r.Deadline, req); err != nil {
+			return nil, begun, err
+		}
+		if err = r.mayStill(ctx); err != nil {
+			e.idle.put(c)
+			return nil, begun, err
+		}
+		begun = time.Now()
+		mark := c.sent.n
+		if _, err = c.Write(wire.Bytes()); err == nil || c.sent.n > mark {
+			return c, begun, err
+		}
+		_ = c.Close()
+		if isTimeout(err) {
+			break
+		}
+	}
+	return nil, begun, err
+}
+
+// hold returns a connection that ends with the deadline, kept or new.
+func (e *HTTPExchange) hold(ctx context.Context, deadline time.Time, req *http.Request) (*conn, error) {
+	through, err := e.dialer.proxy(req)
+	if err != nil {
+		return nil, requestError("the proxy's URL in the environment cannot be read")
+	}
+	c, ok := e.idle.take(routeOf(req.URL, through))
+	if !ok {
+		dialing, cancel := context.WithDeadline(ctx, deadline)
+		defer cancel()
+		c, err = e.dialer.connect(dialing, req.URL, through)
+		if err != nil && ctx.Err() != nil {
+			return nil, errCancelled
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	if err := c.SetDeadline(deadline); err != nil {
+		_ = c.Close()
+		return nil, err
+	}
+	return c, nil
 }
 
 // answer is what came back.
@@ -176,19 +216,19 @@ var (
 	errCutOff   = errors.New("answer was cut off")
 )
 
-// readAnswer reads the whole answer. One that breaks off although its JSON object is complete (a wrong
-// Content-Length, a missing last chunk) is whole: the new refresh token may be in it.
-func readAnswer(resp *http.Response) (answer, error) {
-	a := answer{status: resp.StatusCode, header: resp.Header}
+// readAnswer reads the answer, to the end if it is whole. One that breaks off although its JSON object is complete (a wrong
+// Content-Length, a missing last chunk) is good enough: the new refresh token may be in it.
+func readAnswer(resp *http.Response) (a answer, whole bool, err error) {
+	a = answer{status: resp.StatusCode, header: resp.Header}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, MaxReply+1))
 	switch {
 	case len(body) > MaxReply:
-		return a, errTooLarge
+		return a, false, errTooLarge
 	case err != nil && !completeObject(body):
-		return a, errors.Join(errCutOff, err)
+		return a, false, errors.Join(errCutOff, err)
 	}
 	a.body = body
-	return a, nil
+	return a, err == nil, nil
 }
 
 func completeObject(body []byte) bool {

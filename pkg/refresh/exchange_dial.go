@@ -1,52 +1,146 @@
 package refresh
 
 import (
+	"bufio"
+	"cmp"
 	"context"
 	"crypto/tls"
+	"encoding/base64"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"net/url"
+	"time"
+
+	"golang.org/x/net/proxy"
 
 	"github.com/freshetdev/freshet/pkg/provider"
 )
 
-// dialer makes fenced connections.
+// dialer makes connections to token endpoints.
 type dialer struct {
-	dial func(ctx context.Context, network, addr string) (net.Conn, error)
-	tls  *tls.Config
+	dial  func(ctx context.Context, network, addr string) (net.Conn, error)
+	tls   *tls.Config
+	proxy func(*http.Request) (*url.URL, error)
 }
 
-// plain makes a connection for loopback HTTP or to a proxy.
-func (d dialer) plain(ctx context.Context, network, addr string) (net.Conn, error) {
-	c, err := d.dial(ctx, network, addr)
+// connect makes a connection for requests to u, through the proxy if it is not nil. Over TLS the handshake is done, so that later
+// writes are requests.
+func (d dialer) connect(ctx context.Context, u, through *url.URL) (*conn, error) {
+	c, err := d.reach(ctx, through, address(u))
 	if err != nil {
 		return nil, err
 	}
 	m := &meter{Conn: c}
-	return newFencedConn(m, m), nil
+	if u.Scheme == "https" {
+		secure, err := d.secure(ctx, m, u.Hostname())
+		if err != nil {
+			return nil, err
+		}
+		return newConn(secure, m, routeOf(u, through)), nil
+	}
+	return newConn(m, m, routeOf(u, through)), nil
 }
 
-// secure makes a TLS connection and finishes the handshake, so that later writes are requests. net/http
-// detaches ctx from the request, hence the timeout of its own.
-func (d dialer) secure(ctx context.Context, network, addr string) (net.Conn, error) {
-	c, err := d.dial(ctx, network, addr)
-	if err != nil {
-		return nil, err
+func routeOf(u, through *url.URL) route {
+	r := route{scheme: u.Scheme, host: u.Host}
+	if through != nil {
+		r.proxy = through.String()
 	}
-	m := &meter{Conn: c}
+	return r
+}
+
+// address is where a URL is served.
+func address(u *url.URL) string {
+	port := map[string]string{"https": "443", "socks5": "1080", "socks5h": "1080"}[u.Scheme]
+	return net.JoinHostPort(u.Hostname(), cmp.Or(u.Port(), port, "80"))
+}
+
+// secure makes TLS of a connection, or closes it.
+func (d dialer) secure(ctx context.Context, c net.Conn, host string) (*tls.Conn, error) {
 	cfg := d.tls.Clone()
-	if cfg.ServerName, _, err = net.SplitHostPort(addr); err != nil {
-		return nil, errors.Join(err, c.Close())
-	}
-	t := tls.Client(m, cfg)
+	cfg.ServerName = host
+	t := tls.Client(c, cfg)
 	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
 	defer cancel()
 	if err := t.HandshakeContext(ctx); err != nil {
 		_ = c.Close() // the handshake's error says more
 		return nil, &handshakeError{err}
 	}
-	return newFencedConn(t, m), nil
+	return t, nil
+}
+
+// reach makes a connection to addr, as far as TCP, or the proxy, goes.
+func (d dialer) reach(ctx context.Context, through *url.URL, addr string) (net.Conn, error) {
+	switch {
+	case through == nil:
+		return d.dial(ctx, "tcp", addr)
+	case through.Scheme == "http", through.Scheme == "https":
+		return d.tunnel(ctx, through, addr)
+	}
+	// SOCKS5; anything else it refuses.
+	socks, err := proxy.FromURL(through, forward(d.dial))
+	if err != nil {
+		return nil, requestError("the proxy's URL is not of the kind http, https or socks5")
+	}
+	return socks.(proxy.ContextDialer).DialContext(ctx, "tcp", addr) //nolint:forcetypeassert // what FromURL makes of SOCKS5 is one
+}
+
+// forward is a dial function in the form that package proxy wants.
+type forward func(ctx context.Context, network, addr string) (net.Conn, error)
+
+// Dial implements proxy.Dialer.
+func (f forward) Dial(network, addr string) (net.Conn, error) {
+	return f(context.Background(), network, addr)
+}
+
+// DialContext implements proxy.ContextDialer.
+func (f forward) DialContext(ctx context.Context, network, addr string) (net.Conn, error) {
+	return f(ctx, network, addr)
+}
+
+var errProxy = errors.New("the proxy made no connection")
+
+// tunnel asks an HTTP proxy for a connection (RFC 9110 section 9.3.6).
+func (d dialer) tunnel(ctx context.Context, through *url.URL, addr string) (net.Conn, error) {
+	c, err := d.dial(ctx, "tcp", address(through))
+	if err != nil {
+		return nil, err
+	}
+	if through.Scheme == "https" {
+		if c, err = d.secure(ctx, c, through.Hostname()); err != nil {
+			return nil, err
+		}
+	}
+	stop := context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) })
+	defer stop()
+	if err := askProxy(c, through, addr); err != nil {
+		_ = c.Close()
+		return nil, err
+	}
+	return c, nil
+}
+
+// askProxy sends CONNECT and reads the answer, which nothing may follow: the server speaks second in TLS.
+func askProxy(c net.Conn, through *url.URL, addr string) error {
+	req := &http.Request{Method: http.MethodConnect, URL: &url.URL{Opaque: addr}, Host: addr, Header: http.Header{}}
+	if u := through.User; u != nil {
+		password, _ := u.Password()
+		req.Header.Set("Proxy-Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(u.Username()+":"+password)))
+	}
+	if err := req.Write(c); err != nil {
+		return fmt.Errorf("ask the proxy: %w", err)
+	}
+	in := bufio.NewReader(&window{from: c, left: maxReplyHeader})
+	resp, err := http.ReadResponse(in, req) //nolint:bodyclose // what follows is no body but the tunnel
+	if err != nil {
+		return fmt.Errorf("ask the proxy: %w", err)
+	}
+	if resp.StatusCode != http.StatusOK || in.Buffered() > 0 {
+		return fmt.Errorf("%w: HTTP %d", errProxy, resp.StatusCode)
+	}
+	return nil
 }
 
 // proxyFromEnvironment honours the usual variables for remote hosts only.

@@ -24,8 +24,8 @@ func (e *handshakeError) Error() string { return "TLS handshake: " + e.err.Error
 func (e *handshakeError) Unwrap() error { return e.err }
 
 // notSentFault says why no request was sent, in words that quote neither URL nor answer, and whether
-// the fault is this machine's. why is the transit's own reason.
-func notSentFault(err, why error, after time.Duration) (text string, local bool) {
+// the fault is this machine's.
+func notSentFault(err error, after time.Duration) (text string, local bool) {
 	var unsupported *unsupportedError
 	var refused requestError
 	switch {
@@ -33,10 +33,8 @@ func notSentFault(err, why error, after time.Duration) (text string, local bool)
 		return unsupported.Error(), true
 	case errors.As(err, &refused):
 		return refused.Error(), false
-	case why != nil:
-		return printable(why.Error()), false
-	case err == nil:
-		return "the server spoke before anything was sent", false
+	case errors.Is(err, errCancelled), errors.Is(err, errTooLate):
+		return err.Error(), false
 	case isTimeout(err):
 		return "timed out after " + seconds(after) + ", nothing was sent", false
 	}
@@ -49,7 +47,7 @@ func notSentFault(err, why error, after time.Duration) (text string, local bool)
 	return networkFault(err)
 }
 
-// sentFault says why there is no whole answer. The text of the errors is not used: net/http quotes the answer.
+// sentFault says why there is no whole answer. The text of the errors is not used: net/http's quotes the answer.
 func sentFault(err error, after time.Duration) string {
 	switch {
 	case errors.Is(err, errTooLarge):
@@ -75,10 +73,10 @@ func isTimeout(err error) bool {
 		errors.As(err, &timeout) && timeout.Timeout()
 }
 
-// isClosed recognises the end of a connection. net/http keeps one of its errors for it to itself.
+// isClosed recognises the end of a connection.
 func isClosed(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) ||
-		errors.Is(err, io.ErrClosedPipe) || err.Error() == "http: server closed idle connection"
+		errors.Is(err, io.ErrClosedPipe)
 }
 
 // certificateFault reads what the verification of the server's certificate says. An unknown authority

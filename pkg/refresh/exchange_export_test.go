@@ -6,4 +6,4 @@ import (
 )
 
 // UseProxy sends every request of e through a proxy, whatever the environment says.
-func (e *HTTPExchange) UseProxy(proxy *url.URL) { e.transport.Proxy = http.ProxyURL(proxy) }
+func (e *HTTPExchange) UseProxy(proxy *url.URL) { e.dialer.proxy = http.ProxyURL(proxy) }

@@ -1,7 +1,6 @@
 package refresh_test
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"io"
@@ -9,11 +8,11 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"net/http/httptrace"
 	"net/url"
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -79,8 +78,7 @@ func TestExchangeAfterARefusalUsesOtherConnections(t *testing.T) {
 	}
 }
 
-// A refusal must not be taken for a dead connection and tried on every other one of the pool.
-func TestExchangeRefusalCostsOneConnection(t *testing.T) {
+func TestExchangeRefusalCostsNoConnection(t *testing.T) {
 	t.Parallel()
 	const inFlight = 4
 	var together sync.WaitGroup
@@ -107,42 +105,81 @@ func TestExchangeRefusalCostsOneConnection(t *testing.T) {
 	req.Fence = secondTime()
 	wantOutcome(t, e.Exchange(t.Context(), req), refresh.PhaseNotSent, "too little of the claim is left")
 	burst()
-	if n := dials.Load(); n != inFlight+1 {
-		t.Errorf("%d connections, want %d", n, inFlight+1)
+	if n := dials.Load(); n != inFlight {
+		t.Errorf("%d connections, want %d", n, inFlight)
 	}
 }
 
-// closingConn tells when it is closed.
-type closingConn struct {
-	net.Conn
-	closed chan<- struct{}
+// spokenConn tells its test when the server's end has arrived.
+type spokenConn struct{ *net.TCPConn }
+
+// heard waits until there is something to read.
+func (c spokenConn) heard(t *testing.T) {
+	t.Helper()
+	raw, err := c.SyscallConn()
+	if err == nil {
+		err = raw.Read(func(fd uintptr) bool {
+			_, _, err := syscall.Recvfrom(int(fd), make([]byte, 1), syscall.MSG_PEEK)
+			return !errors.Is(err, syscall.EAGAIN)
+		})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
-func (c closingConn) Close() error {
-	err := c.Conn.Close()
-	c.closed <- struct{}{}
-	return err
-}
-
-// TLS says goodbye when it closes. On a connection that was just chosen for a request, that must not count as a
-// byte of the request.
-func TestExchangeGoodbyeIsNoRequest(t *testing.T) {
+// A request that is written to a connection that has ended may have arrived, for all we know. So a kept one on which the
+// server has spoken, or said goodbye, is not used.
+func TestExchangeLeavesKeptConnectionsOnWhichTheServerSpoke(t *testing.T) {
 	t.Parallel()
-	srv := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, goodReply) }))
-	defer srv.Close()
-	closed := make(chan struct{}, 8)
-	e := newTestExchange(t, refresh.HTTPExchangeConfig{RootCAs: rootsOf(srv), Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
-		c, err := new(net.Dialer).DialContext(ctx, network, addr)
-		return closingConn{Conn: c, closed: closed}, err
-	}})
-	wantOutcome(t, e.Exchange(t.Context(), exchangeRequest(srv.URL)), refresh.PhaseAnswered, "")
-	ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) {
-		if info.Reused {
-			srv.CloseClientConnections()
-			<-closed
+	tests := map[string]func(t *testing.T, server net.Conn){
+		"goodbye": func(_ *testing.T, server net.Conn) { _ = server.Close() },
+		"an answer nobody asked for": func(t *testing.T, server net.Conn) {
+			if _, err := io.WriteString(server, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"); err != nil {
+				t.Error(err)
+			}
+		},
+	}
+	for name, speak := range tests {
+		for _, scheme := range []string{"http", "https"} {
+			t.Run(name+" over "+scheme, func(t *testing.T) {
+				t.Parallel()
+				conns := make(chan net.Conn, 2)
+				srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, goodReply) }))
+				srv.Config.ConnState = func(c net.Conn, s http.ConnState) {
+					if s == http.StateIdle {
+						conns <- c
+					}
+				}
+				cfg := refresh.HTTPExchangeConfig{}
+				if scheme == "https" {
+					srv.StartTLS()
+					cfg.RootCAs = rootsOf(srv)
+				} else {
+					srv.Start()
+				}
+				defer srv.Close()
+				var made []spokenConn
+				cfg.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
+					c, err := new(net.Dialer).DialContext(ctx, network, addr)
+					if err != nil {
+						return nil, err
+					}
+					made = append(made, spokenConn{c.(*net.TCPConn)})
+					return made[len(made)-1], nil
+				}
+				e := newTestExchange(t, cfg)
+				wantOutcome(t, e.Exchange(t.Context(), exchangeRequest(srv.URL)), refresh.PhaseAnswered, "")
+				speak(t, <-conns)
+				made[0].heard(t)
+				o := e.Exchange(t.Context(), exchangeRequest(srv.URL))
+				wantOutcome(t, o, refresh.PhaseAnswered, "")
+				if string(o.Body) != goodReply || len(made) != 2 {
+					t.Errorf("answer %q over %d connections, want the second's", o.Body, len(made))
+				}
+			})
 		}
-	}})
-	wantOutcome(t, e.Exchange(ctx, exchangeRequest(srv.URL)), refresh.PhaseNotSent, "closed before anything was sent")
+	}
 }
 
 func TestExchangeThroughAProxy(t *testing.T) {
@@ -203,22 +240,21 @@ func tunnel(w http.ResponseWriter, r *http.Request) {
 
 // tornConn takes part of the next write and then fails, once told to.
 type tornConn struct {
-	net.Conn
+	*net.TCPConn
 	take func() (n int, tear bool)
 }
 
 func (c tornConn) Write(p []byte) (int, error) {
 	n, tear := c.take()
 	if !tear {
-		return c.Conn.Write(p)
+		return c.TCPConn.Write(p)
 	}
-	n, _ = c.Conn.Write(p[:n])
+	n, _ = c.TCPConn.Write(p[:n])
 	_ = c.Close()
 	return n, errors.New("torn")
 }
 
-// A write that fails after some bytes is where net/http may repeat a request: over TLS it takes a torn record for
-// nothing written.
+// A write that fails may be repeated elsewhere only if the socket took nothing at all, of a TLS record either.
 func TestExchangeRepeatsOnlyWhatWasNotWritten(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct {
@@ -251,7 +287,10 @@ func TestExchangeRepeatsOnlyWhatWasNotWritten(t *testing.T) {
 			cfg.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
 				dials.Add(1)
 				c, err := new(net.Dialer).DialContext(ctx, network, addr)
-				return tornConn{Conn: c, take: func() (int, bool) { return tt.take, tear.CompareAndSwap(true, false) }}, err
+				if err != nil {
+					return nil, err
+				}
+				return tornConn{c.(*net.TCPConn), func() (int, bool) { return tt.take, tear.CompareAndSwap(true, false) }}, nil
 			}
 			e := newTestExchange(t, cfg)
 			wantOutcome(t, e.Exchange(t.Context(), exchangeRequest(srv.URL)), refresh.PhaseAnswered, "")
@@ -352,47 +391,21 @@ func closeIdleAtRandom(r *rand.Rand) func(net.Conn, http.ConnState) {
 	}
 }
 
-func TestExchangeTakesNoAnswerToARequestThatWasNotSent(t *testing.T) {
-	t.Parallel()
-	ours, theirs := net.Pipe()
-	defer theirs.Close()
-	e := newTestExchange(t, refresh.HTTPExchangeConfig{Dial: func(context.Context, string, string) (net.Conn, error) { return ours, nil }})
-	var asked atomic.Int32
-	req := exchangeRequest("http://localhost/")
-	req.Fence = func() time.Duration {
-		if asked.Add(1) > 1 { // the answer is there before the first byte of the request
-			_, _ = io.WriteString(theirs, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
-			return 0
-		}
-		return time.Second
-	}
-	o := e.Exchange(t.Context(), req)
-	if o.Phase != refresh.PhaseNotSent || o.Body != nil || o.Status != 0 {
-		t.Fatalf("phase %s, status %d, body %q", o.Phase, o.Status, o.Body)
-	}
-}
-
 func TestExchangeClearsTheDeadlineOfKeptConnections(t *testing.T) {
 	t.Parallel()
 	deadlines := make(chan time.Time, 16)
-	ours, theirs := net.Pipe()
-	go func() {
-		defer theirs.Close()
-		in := bufio.NewReader(theirs)
-		for {
-			r, err := http.ReadRequest(in)
-			if err != nil {
-				return
-			}
-			_, _ = io.Copy(io.Discard, r.Body)
-			_, _ = io.WriteString(theirs, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+	srv := exchangeServer(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, goodReply) })
+	var dials atomic.Int32
+	e := newTestExchange(t, refresh.HTTPExchangeConfig{Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
+		dials.Add(1)
+		c, err := new(net.Dialer).DialContext(ctx, network, addr)
+		if err != nil {
+			return nil, err
 		}
-	}()
-	e := newTestExchange(t, refresh.HTTPExchangeConfig{Dial: func(context.Context, string, string) (net.Conn, error) {
-		return watchedConn{Conn: ours, deadlines: deadlines}, nil
+		return watchedConn{c.(*net.TCPConn), deadlines}, nil
 	}})
 	for range 3 {
-		req := exchangeRequest("http://localhost/")
+		req := exchangeRequest(srv.URL)
 		wantOutcome(t, e.Exchange(t.Context(), req), refresh.PhaseAnswered, "")
 		if len(deadlines) != 2 {
 			t.Fatalf("deadline set %d times, want once and cleared", len(deadlines))
@@ -401,15 +414,18 @@ func TestExchangeClearsTheDeadlineOfKeptConnections(t *testing.T) {
 			t.Errorf("deadline %v, want %v; afterwards %v, want none", set, req.Deadline, cleared)
 		}
 	}
+	if n := dials.Load(); n != 1 {
+		t.Errorf("%d connections, want one", n)
+	}
 }
 
 // watchedConn tells which deadlines are set on it.
 type watchedConn struct {
-	net.Conn
+	*net.TCPConn
 	deadlines chan<- time.Time
 }
 
 func (c watchedConn) SetDeadline(at time.Time) error {
 	c.deadlines <- at
-	return c.Conn.SetDeadline(at)
+	return c.TCPConn.SetDeadline(at)
 }

@@ -371,12 +371,10 @@ func TestExchangeIsCancelledOnlyBeforeTheFirstByte(t *testing.T) {
 	t.Run("while connecting", func(t *testing.T) {
 		t.Parallel()
 		ctx, cancel := context.WithCancel(t.Context())
-		release := make(chan struct{})
-		defer close(release)
-		e := newTestExchange(t, refresh.HTTPExchangeConfig{Dial: func(context.Context, string, string) (net.Conn, error) {
+		e := newTestExchange(t, refresh.HTTPExchangeConfig{Dial: func(dialing context.Context, _, _ string) (net.Conn, error) {
 			cancel()
-			<-release
-			return nil, errors.New("too late")
+			<-dialing.Done()
+			return nil, dialing.Err()
 		}})
 		req := exchangeRequest("https://as.example/")
 		o := e.Exchange(ctx, req)

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -135,9 +136,23 @@ func TestExchangeCountsFromTheFirstByte(t *testing.T) {
 	})
 }
 
+// keptConn is a connection in memory that can be asked whether the server has spoken: it never has.
+type keptConn struct {
+	net.Conn
+	silent *net.UDPConn
+}
+
+// SyscallConn implements syscall.Conn.
+func (c keptConn) SyscallConn() (syscall.RawConn, error) { return c.silent.SyscallConn() }
+
 func TestExchangeGivesUpConnectionsBeforeServersDo(t *testing.T) {
 	t.Parallel()
 	answer := func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, goodReply) }
+	silent, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
 	synctest.Test(t, func(t *testing.T) {
 		l := newPipeListener()
 		srv := &http.Server{Handler: http.HandlerFunc(answer), IdleTimeout: 5 * time.Second}
@@ -146,7 +161,8 @@ func TestExchangeGivesUpConnectionsBeforeServersDo(t *testing.T) {
 		dials := 0
 		e := refresh.NewHTTPExchange(refresh.HTTPExchangeConfig{Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
 			dials++
-			return l.dial(ctx, network, addr)
+			c, err := l.dial(ctx, network, addr)
+			return keptConn{c, silent}, err
 		}})
 		for _, pause := range []time.Duration{0, time.Second, 2 * time.Second, 4 * time.Second, 5 * time.Second} {
 			time.Sleep(pause)
