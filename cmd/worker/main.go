@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"runtime/debug"
 
 	"github.com/spf13/cobra"
 
@@ -13,7 +14,12 @@ import (
 	"github.com/freshetdev/freshet/internal/flags"
 )
 
-func main() { flags.Main(command()) }
+func main() {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(400) // a few MB live, and every refresh leaves some garbage: memory is cheaper here than time
+	}
+	flags.Main(command())
+}
 
 func command() *cobra.Command {
 	var common flags.Common

@@ -138,8 +138,8 @@ func (w *Worker) build() error {
 	exchange, ready, outcomes := w.presenter()
 	w.engine = refresh.NewEngine(refresh.Config{
 		Worker: w.cfg.Name, Store: w.broker, Exchange: exchange, Journal: outcomes, Teller: w.events,
-		Keys:     refresh.Keys{Bucket: w.broker.Names().TokensBucket(), Grant: w.cfg.Grant, Access: w.cfg.Access},
-		Provider: w.providers.get, Now: w.broker.Now, Ready: ready, Observe: w.observe, Step: w.cfg.Step,
+		Keys: refresh.Keys{Bucket: w.broker.Names().TokensBucket(), Grant: w.cfg.Grant, Access: w.cfg.Access},
+		Peek: w.broker.Peek, Provider: w.providers.get, Now: w.broker.Now, Ready: ready, Observe: w.observe, Step: w.cfg.Step,
 		Active: w.asker.Active, Revoke: w.asker.Revoke, Recall: w.recall,
 		Suspect: func(name string, at time.Time) bool { return w.providers.suspect(name, at, w.broker.Now()) },
 	})

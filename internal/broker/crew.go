@@ -43,6 +43,8 @@ type crew struct {
 	handle  HandleFunc
 	ctx     context.Context // of the handlers
 	wake    chan struct{}   // there may be something to ask for
+	next    chan task       // for a goroutine that has nothing to do
+	over    chan struct{}   // closed when there will be no more jobs
 	running sync.WaitGroup
 
 	mu      sync.Mutex
@@ -55,7 +57,9 @@ type crew struct {
 }
 
 func newCrew(ctx context.Context, hands *Hands, handle HandleFunc) *crew {
-	return &crew{hands: hands, handle: handle, ctx: ctx, wake: make(chan struct{}, 1)}
+	return &crew{
+		hands: hands, handle: handle, ctx: ctx, wake: make(chan struct{}, 1), next: make(chan task), over: make(chan struct{}),
+	}
 }
 
 // begin makes p the session whose messages are taken.
@@ -88,6 +92,15 @@ func (c *crew) ask() int {
 	return n
 }
 
+// few reports whether a request now would be for a few of many hands.
+func (c *crew) few() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	hands := c.hands.count()
+	n := hands - c.busy - c.open
+	return 0 < n && n < hands/16
+}
+
 // tooMany reports whether more was asked for than there are hands left to take.
 func (c *crew) tooMany() bool {
 	c.mu.Lock()
@@ -109,11 +122,50 @@ func (c *crew) give(p *pull, msg *nats.Msg) bool {
 		c.resting = false
 		c.signal()
 	}
-	c.running.Go(func() {
-		defer c.finish()
-		c.handle(c.ctx, p.lane.b.delivery(msg))
-	})
+	c.pass(task{p.lane.b, msg})
 	return true
+}
+
+// task is a job as it came.
+type task struct {
+	b   *Broker
+	msg *nats.Msg
+}
+
+// handIdle is how long a goroutine waits for its next job. One that has worked before needs no new stack.
+const handIdle = 10 * time.Second
+
+// pass gives a task to a goroutine that waits for one, or to a new one.
+func (c *crew) pass(t task) {
+	select {
+	case c.next <- t:
+	default:
+		c.running.Go(func() { c.work(t) })
+	}
+}
+
+// work carries out tasks until there has been none for a while, or the lane is over.
+func (c *crew) work(t task) {
+	idle := time.NewTimer(handIdle)
+	defer idle.Stop()
+	for {
+		c.handle(c.ctx, t.b.delivery(t.msg))
+		c.finish()
+		idle.Reset(handIdle)
+		select {
+		case t = <-c.next:
+		case <-c.over:
+			return
+		case <-idle.C:
+			return
+		}
+	}
+}
+
+// wait returns when every job is finished. No more may be given.
+func (c *crew) wait() {
+	close(c.over)
+	c.running.Wait()
 }
 
 func (c *crew) finish() {

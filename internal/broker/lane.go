@@ -45,7 +45,7 @@ func (b *Broker) Lane(ctx context.Context, name string) (*Lane, error) {
 // and with nats.ErrConnectionClosed.
 func (l *Lane) Run(ctx context.Context, hands *Hands, handle HandleFunc) error {
 	c := newCrew(context.WithoutCancel(ctx), hands, handle)
-	defer c.running.Wait()
+	defer c.wait()
 	backoff := laneBackoff
 	for {
 		worked, err := newPull(l, c).run(ctx)

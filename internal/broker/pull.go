@@ -8,11 +8,14 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+
+	"github.com/freshetdev/freshet/internal/sleep"
 )
 
 const (
 	pullExpires   = 30 * time.Second
 	pullHeartbeat = 5 * time.Second
+	pullLinger    = time.Millisecond // what a free hand may wait for others
 	pullPatience  = 12 * time.Second // without any word while requests are open: two heartbeats and a bit
 	// drainPatience bounds the wait for what is on its way when a session ends.
 	drainPatience = 5 * time.Second
@@ -83,6 +86,9 @@ func (p *pull) await(ctx context.Context, broken <-chan nats.Status) error {
 		}
 		select {
 		case <-p.crew.wake:
+			if p.crew.few() { // a request costs the server as much for one job as for many
+				sleep.For(ctx, pullLinger)
+			}
 		case <-p.crew.hands.changed:
 			if p.crew.tooMany() {
 				return errFewerHands

@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
+	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/freshetdev/freshet/pkg/events"
 	"github.com/freshetdev/freshet/pkg/refresh"
@@ -24,6 +27,37 @@ func (b *Broker) Get(ctx context.Context, c events.Credential) (refresh.Stored, 
 		return refresh.Stored{}, fmt.Errorf("%w: %s", refresh.ErrNotFound, c)
 	}
 	return readRecord(key, m)
+}
+
+// Peek reads a record from whatever server has it, which may be behind: an older record, or none.
+func (b *Broker) Peek(ctx context.Context, c events.Credential) (refresh.Stored, error) {
+	key := c.Key()
+	reply, err := b.request(ctx, &nats.Msg{Subject: b.prefix + "DIRECT.GET." + b.names.TokensStream() + "." + b.names.RecordKeySubject(key)})
+	if err != nil {
+		return refresh.Stored{}, fmt.Errorf("read record %s: %w", c, err)
+	}
+	m, err := directly(reply)
+	if err != nil {
+		return refresh.Stored{}, fmt.Errorf("read record %s: %w", c, err)
+	}
+	return readRecord(key, m)
+}
+
+// directly reads a message that came with its place in the stream as headers.
+func directly(msg *nats.Msg) (stored, error) {
+	if status := first(msg.Header, "Status"); status != "" {
+		return stored{}, fmt.Errorf("%w: %s %s", refresh.ErrNotFound, status, first(msg.Header, "Description"))
+	}
+	m := stored{header: msg.Header, data: msg.Data}
+	var err error
+	if m.revision, err = strconv.ParseUint(first(msg.Header, jetstream.SequenceHeader), 10, 64); err != nil {
+		return stored{}, fmt.Errorf("read place of message: %w", err)
+	}
+	if m.storedAt, err = time.Parse(time.RFC3339Nano, first(msg.Header, jetstream.TimeStampHeaer)); err != nil {
+		return stored{}, fmt.Errorf("read place of message: %w", err)
+	}
+	m.deleted = deletionMarker(msg.Header)
+	return m, nil
 }
 
 // readRecord makes a record of the message under its key. With an error, revision and time stamp are set all the same.

@@ -16,6 +16,7 @@ import (
 	"github.com/freshetdev/freshet/internal/broker"
 	"github.com/freshetdev/freshet/internal/natstest"
 	"github.com/freshetdev/freshet/pkg/events"
+	"github.com/freshetdev/freshet/pkg/provider"
 	"github.com/freshetdev/freshet/pkg/refresh"
 )
 
@@ -123,6 +124,34 @@ func TestReadsGoToTheLeader(t *testing.T) {
 	case s := <-direct:
 		t.Errorf("direct get on %s", s)
 	default:
+	}
+}
+
+func TestAPeekShowsTheRecord(t *testing.T) {
+	t.Parallel()
+	b, _ := setUp(t)
+	r := record("alice", 1)
+	r.Claim = &refresh.Claim{Attempt: "a", Worker: "w", TTL: provider.Duration(time.Minute), At: time.Now().UTC()}
+	mustPut(t, b, r, 0)
+	want, err := b.Get(t.Context(), credential("alice"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := b.Peek(t.Context(), credential("alice")); err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v, %v; want %+v", got, err, want)
+	}
+	if _, err := b.Peek(t.Context(), credential("bob")); !errors.Is(err, refresh.ErrNotFound) {
+		t.Errorf("no record: %v", err)
+	}
+	kv, err := b.JetStream().KeyValue(t.Context(), "tokens")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := kv.Delete(t.Context(), "acme.alice"); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := b.Peek(t.Context(), credential("alice")); !errors.Is(err, refresh.ErrNotFound) || got.Revision == 0 {
+		t.Errorf("deleted: %+v, %v", got, err)
 	}
 }
 

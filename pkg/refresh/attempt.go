@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/freshetdev/freshet/pkg/provider"
+	"github.com/freshetdev/freshet/pkg/seal"
 )
 
 // presentation is one attempt between its claim and its commit.
@@ -114,23 +115,25 @@ func (p *presentation) fence() time.Duration {
 // fly presents the refresh token. Nothing cancels it.
 func (e *Engine) fly(ctx context.Context, p *presentation) Result {
 	e.at(StepClaimed)
-	out, secretsLeft := e.exchange(ctx, p)
+	secret, index := e.secrets.pick(p.provider)
+	out := e.exchange(ctx, p, secret)
 	e.at(StepAnswered)
 	res := e.land(ctx, p, out)
 	res.Exchange = out.EndedAt.Sub(out.StartedAt)
-	if secretsLeft && res.Class == ClassMisconfigured {
+	if aboutClient(res) && e.secrets.refused(p.provider, index) {
 		res.Class, res.Detail = ClassTransient, "client secret refused; the next one is tried"
 	}
 	return res
 }
 
-// land journals what came of an attempt, commits and tells.
+// land journals what came of an attempt, and only then reads it, commits and tells.
 func (e *Engine) land(ctx context.Context, p *presentation, out Outcome) Result {
 	j := journalled{Ticket: e.ticket(p), Outcome: out}
 	e.flying.Store(j.Attempt, true)
 	defer e.flying.Delete(j.Attempt)
+	st := &settlement{engine: e, provider: p.provider, outcome: j, grant: &p.grant}
 	if mistaken(mistakeLateJournal) {
-		return e.settle(ctx, j, p.provider, p.claimed)
+		return st.run(ctx, p.claimed)
 	}
 	entry, err := e.cfg.Keys.SealOutcome(j.Ticket, out)
 	if err == nil {
@@ -138,7 +141,7 @@ func (e *Engine) land(ctx context.Context, p *presentation, out Outcome) Result 
 	}
 	e.at(StepJournal)
 	// A journal that failed is no reason to lose the reply in hand: commit all the same.
-	res := e.settle(ctx, j, p.provider, p.claimed)
+	res := st.run(ctx, p.claimed)
 	res.Decision = p.decision
 	if err != nil {
 		res.Err = errors.Join(res.Err, fmt.Errorf("journal: %w", err))
@@ -147,8 +150,7 @@ func (e *Engine) land(ctx context.Context, p *presentation, out Outcome) Result 
 }
 
 // exchange makes the attempt's one request.
-func (e *Engine) exchange(ctx context.Context, p *presentation) (out Outcome, secretsLeft bool) {
-	secret, index := e.secrets.pick(p.provider)
+func (e *Engine) exchange(ctx context.Context, p *presentation, secret seal.Secret) Outcome {
 	start := time.Now()
 	deadline := start.Add(p.provider.Timing().Timeout)
 	var asked atomic.Int32 // once before there is a connection, then before the first byte
@@ -159,20 +161,16 @@ func (e *Engine) exchange(ctx context.Context, p *presentation) (out Outcome, se
 		}
 		return left
 	}
-	out = e.cfg.Exchange.Exchange(ctx, Request{
+	return e.cfg.Exchange.Exchange(ctx, Request{
 		Ticket: e.ticket(p), Provider: p.provider, ClientSecret: secret,
 		RefreshToken: p.grant.RefreshToken, Deadline: deadline, Fence: fence,
 	})
-	if !aboutClient(Classify(p.provider, out)) {
-		return out, false
-	}
-	return out, e.secrets.refused(p.provider, index)
 }
 
 // aboutClient reports whether the provider refused the client's authentication (RFC 6749 section 5.2), by its code or by
 // a 401 that says no more.
-func aboutClient(j Judgement) bool {
-	return j.Class == ClassMisconfigured && (j.Code == "invalid_client" || j.Code == "")
+func aboutClient(r Result) bool {
+	return r.Class == ClassMisconfigured && (r.Code == "invalid_client" || r.Code == "")
 }
 
 func (e *Engine) ticket(p *presentation) Ticket {

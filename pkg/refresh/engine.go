@@ -23,6 +23,9 @@ type Config struct {
 	Keys     Keys
 	// Provider returns a definition with its secrets open; ok is false for a provider nobody has applied.
 	Provider func(name string) (d *provider.Definition, ok bool)
+	// Peek reads a record as some replica holds it, perhaps an older one, where that is cheaper. An attempt may begin with
+	// it, because its claim is conditional; nothing else is decided on it. Optional.
+	Peek func(ctx context.Context, c events.Credential) (Stored, error)
 	// Now is NATS time.
 	Now func() time.Time
 	// Ready is asked before a claim; an error means that no attempt may start, such as a journal that cannot be
@@ -111,6 +114,9 @@ func (e *Engine) do(ctx context.Context, c events.Credential, job Job) Result {
 	if !ok {
 		return Result{Verdict: VerdictAck, Class: ClassFresh, Err: fmt.Errorf("provider %q is not known here: run freshet apply", c.Provider)}
 	}
+	if res, done := e.tryPeek(ctx, c, job, d); done {
+		return res
+	}
 	for range maxConflicts {
 		res, again := e.try(ctx, c, job, d)
 		if !again {
@@ -118,6 +124,29 @@ func (e *Engine) do(ctx context.Context, c events.Credential, job Job) Result {
 		}
 	}
 	return Result{Verdict: VerdictAck, Class: ClassFresh, Decision: Decision{Action: ActionBusy, Why: WhyClaimed}}
+}
+
+// tryPeek acts on a record that may be old, if it asks for an attempt; done is false when it does not, or when it is old
+// indeed.
+func (e *Engine) tryPeek(ctx context.Context, c events.Credential, job Job, d *provider.Definition) (res Result, done bool) {
+	if e.cfg.Peek == nil {
+		return Result{}, false
+	}
+	stored, err := e.cfg.Peek(ctx, c)
+	if err != nil {
+		return Result{}, false // whatever it is, the leader's word counts
+	}
+	dec := e.decide(job, stored, d)
+	if dec.Action != ActionAttempt || dec.Doubt != nil {
+		return Result{}, false
+	}
+	e.at(StepRead)
+	res, again := e.attempt(ctx, job, stored, dec, d)
+	return res, !again
+}
+
+func (e *Engine) decide(job Job, s Stored, d *provider.Definition) Decision {
+	return Decide(Input{Job: job, Stored: s, Provider: d, Now: e.cfg.Now(), CanAsk: e.cfg.Active != nil && d.IntrospectURL != ""})
 }
 
 // try reads, decides and acts once; again is true when the record changed before anything was done.
@@ -130,7 +159,7 @@ func (e *Engine) try(ctx context.Context, c events.Credential, job Job, d *provi
 		return Result{Verdict: VerdictLeave, Class: ClassLocal, Err: fmt.Errorf("read record of %s: %w", c, err)}, false
 	}
 	e.at(StepRead)
-	dec := Decide(Input{Job: job, Stored: stored, Provider: d, Now: e.cfg.Now(), CanAsk: e.cfg.Active != nil && d.IntrospectURL != ""})
+	dec := e.decide(job, stored, d)
 	if res, over := e.recall(ctx, dec); over {
 		return res, false
 	}

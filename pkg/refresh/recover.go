@@ -55,7 +55,8 @@ func (e *Engine) carry(ctx context.Context, entry Entry) Result {
 		return Result{Verdict: VerdictAck, Class: ClassFresh, Credential: c}
 	}
 	j.Reason = events.ReasonRecovered
-	res := e.settle(ctx, j, d, cur)
+	st := &settlement{engine: e, provider: d, outcome: j}
+	res := st.run(ctx, cur)
 	res.Credential = c
 	return res
 }

@@ -72,6 +72,7 @@ type settlement struct {
 	provider *provider.Definition
 	outcome  journalled
 	judged   Judgement
+	grant    *Grant // what the attempt presented, opened; nil: not opened yet
 	result   Result
 }
 
@@ -81,15 +82,15 @@ const (
 	maxLook   = 2 * time.Second
 )
 
-// settle commits an outcome and tells it. It tries until it knows what became of the commit, or until patience
-// or ctx ends; the journal keeps the rest.
-func (e *Engine) settle(ctx context.Context, j journalled, d *provider.Definition, cur Stored) Result {
-	ctx, cancel := context.WithTimeout(ctx, e.patience(d))
+// run commits the outcome and tells it. It tries until it knows what became of the commit, or until patience or ctx ends;
+// the journal keeps the rest.
+func (st *settlement) run(ctx context.Context, cur Stored) Result {
+	ctx, cancel := context.WithTimeout(ctx, st.engine.patience(st.provider))
 	defer cancel()
-	st := &settlement{engine: e, provider: d, outcome: j, judged: Classify(d, j.Outcome).Without(e.sent(cur, j))}
+	st.judged = Classify(st.provider, st.outcome.Outcome).Without(st.sent(cur))
 	st.result = st.firstResult(cur)
 	if st.judged.Class == ClassOK {
-		e.secrets.worked(d)
+		st.engine.secrets.worked(st.provider)
 	}
 	var err error
 	for wait := time.Duration(0); ; wait = min(max(2*wait, firstLook), maxLook) {
@@ -111,15 +112,32 @@ func (e *Engine) settle(ctx context.Context, j journalled, d *provider.Definitio
 
 // sent is the refresh token that the attempt presented, as far as the record still has it: a server may echo it where
 // an error code or an extra should be.
-func (e *Engine) sent(cur Stored, j journalled) seal.Secret {
-	if cur.Record.GrantID != j.GrantID || cur.Record.Version != j.Version {
+func (st *settlement) sent(cur Stored) seal.Secret {
+	if !st.unchanged(&cur.Record) {
 		return seal.Secret{}
 	}
-	g, err := e.cfg.Keys.OpenGrant(&cur.Record)
+	g, err := st.open(&cur.Record)
 	if err != nil {
 		return seal.Secret{} // said where the grant is needed
 	}
 	return g.RefreshToken
+}
+
+// unchanged reports whether a record still holds the grant that the attempt presented. A version's grant never changes.
+func (st *settlement) unchanged(r *Record) bool {
+	return r.GrantID == st.outcome.GrantID && r.Version == st.outcome.Version
+}
+
+// open opens a record's grant, once if it is the one that the attempt presented.
+func (st *settlement) open(r *Record) (Grant, error) {
+	if st.grant != nil && st.unchanged(r) {
+		return *st.grant, nil
+	}
+	g, err := st.engine.cfg.Keys.OpenGrant(r)
+	if err == nil && st.unchanged(r) {
+		st.grant = &g
+	}
+	return g, err
 }
 
 func (st *settlement) firstResult(cur Stored) Result {
@@ -199,7 +217,7 @@ func (st *settlement) next(cur Stored) (Record, error) {
 		}
 		return afterFailure(cur.Record, st.provider, facts, st.judged, j.Outcome.Status), nil
 	}
-	g, err := e.cfg.Keys.OpenGrant(&cur.Record)
+	g, err := st.open(&cur.Record)
 	if err != nil {
 		return Record{}, err
 	}
@@ -251,7 +269,7 @@ func (st *settlement) tooLate(cur Stored) error {
 	if st.judged.Class != ClassOK || issued.IsZero() {
 		return st.drop()
 	}
-	g, err := st.engine.cfg.Keys.OpenGrant(&cur.Record)
+	g, err := st.open(&cur.Record)
 	if err == nil && (g.RefreshToken.Equal(issued) || g.Previous.Equal(issued)) {
 		return st.drop()
 	}
