@@ -60,31 +60,19 @@ func apiError(e *jetstream.APIError) error {
 
 // request sends one message and waits for its answer, at most Config.RequestTimeout.
 func (b *Broker) request(ctx context.Context, msg *nats.Msg) (*nats.Msg, error) {
-	watched, stop := b.inflight.request(ctx, msg.Subject)
-	defer stop()
-	timed, cancel := context.WithTimeout(watched, b.cfg.RequestTimeout)
-	defer cancel()
-	reply, err := b.nc.RequestMsgWithContext(timed, msg)
-	if err != nil {
-		return nil, b.requestError(ctx, watched, msg.Subject, err)
+	reply, err := b.inflight.request(ctx, msg, b.cfg.RequestTimeout)
+	switch {
+	case err == nil:
+		return reply, nil
+	case errors.Is(err, ErrPermission):
+		return nil, err // it names the subject
+	case ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded):
+		return nil, fmt.Errorf("request %s: no answer within %v: %w", msg.Subject, b.cfg.RequestTimeout, err)
+	case errors.Is(err, nats.ErrDisconnected):
+		return nil, fmt.Errorf("request %s: no answer: %w", msg.Subject, err)
+	default:
+		return nil, fmt.Errorf("request %s: %w", msg.Subject, err)
 	}
-	return reply, nil
-}
-
-// requestError says why a request has no answer. watched is the request's context before its own timeout.
-func (b *Broker) requestError(ctx, watched context.Context, subject string, err error) error {
-	switch cause := context.Cause(watched); {
-	case errors.Is(cause, ErrPermission):
-		return cause
-	case errors.Is(cause, nats.ErrDisconnected):
-		return fmt.Errorf("request %s: no answer: %w", subject, cause)
-	case !errors.Is(err, context.DeadlineExceeded), ctx.Err() != nil:
-		return fmt.Errorf("request %s: %w", subject, err)
-	}
-	if denied := b.inflight.inboxDenied(); denied != nil {
-		return fmt.Errorf("request %s: no answer: %w", subject, denied)
-	}
-	return fmt.Errorf("request %s: no answer within %v: %w", subject, b.cfg.RequestTimeout, err)
 }
 
 // pubAck is the server's answer to a publish.

@@ -1,32 +1,48 @@
 package broker
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"reflect"
+	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/nats-io/nats.go"
 )
 
-// inflight ties what the connection reports by itself to the requests it concerns, which would else run into
-// their timeout: that a subject is denied, and that the connection an answer was to come by is gone.
+// inflight are the requests of a connection that wait for their answers, all at one inbox. It ties to them what the
+// connection reports by itself, or they would run into their timeout: that a subject is denied, and that the connection an
+// answer was to come by is gone.
 type inflight struct {
-	inboxPrefix string
-	next        nats.ErrHandler // who else hears of the connection's errors; nil: nobody
+	nc    *nats.Conn
+	inbox string          // a request's number follows
+	next  nats.ErrHandler // who else hears of the connection's errors; nil: nobody
 
-	mu      sync.Mutex
-	waiting map[*waiter]struct{}
-	inbox   error // the subscription that replies come to was denied
+	mu         sync.Mutex
+	subscribed bool
+	last       uint64
+	waiting    map[uint64]waiter // by number
+	watching   map[*watcher]struct{}
+	denied     error // the subscription that answers come to
 }
 
-// waiter waits for an answer, or (longer) only for a denial.
+// waiter waits for an answer to a request.
 type waiter struct {
 	subject string
-	longer  bool
+	answer  chan answer // takes one
+}
+
+type answer struct {
+	msg *nats.Msg
+	err error
+}
+
+// watcher waits for a denial, for as long as something goes on.
+type watcher struct {
+	subject string
 	cancel  context.CancelCauseFunc
 }
 
@@ -40,7 +56,8 @@ func inflightOn(nc *nats.Conn) *inflight {
 		return who.inflight
 	}
 	f := &inflight{
-		inboxPrefix: cmp.Or(nc.Opts.InboxPrefix, "_INBOX") + ".", next: standing, waiting: make(map[*waiter]struct{}),
+		nc: nc, inbox: nc.NewInbox() + ".", next: standing,
+		waiting: make(map[uint64]waiter), watching: make(map[*watcher]struct{}),
 	}
 	nc.SetErrorHandler(f.hear)
 	disconnected := nc.DisconnectErrHandler()
@@ -76,26 +93,95 @@ func (f *inflight) hear(nc *nats.Conn, sub *nats.Subscription, err error) {
 	}
 }
 
-// request returns a context that ends, with the reason as its cause, when no answer can come any more: the subject is
-// denied (ErrPermission) or the connection broke (nats.ErrDisconnected). Call stop when done.
-func (f *inflight) request(ctx context.Context, subject string) (watched context.Context, stop func()) {
-	return f.add(ctx, &waiter{subject: subject})
+// request sends msg and waits for its answer. Errors: ErrPermission, nats.ErrDisconnected, nats.ErrNoResponders, what ended ctx,
+// context.DeadlineExceeded after the given time.
+func (f *inflight) request(ctx context.Context, msg *nats.Msg, within time.Duration) (*nats.Msg, error) {
+	number, answered, err := f.enter(msg.Subject)
+	if err != nil {
+		return nil, err
+	}
+	defer f.leave(number)
+	msg.Reply = f.inbox + strconv.FormatUint(number, 36)
+	if err := f.nc.PublishMsg(msg); err != nil {
+		return nil, err
+	}
+	late := time.NewTimer(within)
+	defer late.Stop()
+	select {
+	case a := <-answered:
+		return a.msg, a.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-late.C:
+		return nil, f.late()
+	}
+}
+
+// late says why there is no answer.
+func (f *inflight) late() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.denied != nil {
+		return f.denied
+	}
+	return context.DeadlineExceeded
+}
+
+func (f *inflight) enter(subject string) (uint64, <-chan answer, error) {
+	w := waiter{subject: subject, answer: make(chan answer, 1)}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.subscribed {
+		sub, err := f.nc.Subscribe(f.inbox+"*", f.answer)
+		if err != nil {
+			return 0, nil, err
+		}
+		if err := sub.SetPendingLimits(-1, -1); err != nil { // an answer never blocks
+			return 0, nil, err
+		}
+		f.subscribed = true
+	}
+	f.last++
+	f.waiting[f.last] = w
+	return f.last, w.answer, nil
+}
+
+func (f *inflight) leave(number uint64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.waiting, number)
+}
+
+// answer hands an answer on. A second one to the same request finds nobody.
+func (f *inflight) answer(msg *nats.Msg) {
+	number, err := strconv.ParseUint(strings.TrimPrefix(msg.Subject, f.inbox), 36, 64)
+	if err != nil {
+		return
+	}
+	a := answer{msg: msg}
+	if len(msg.Data) == 0 && first(msg.Header, "Status") == "503" {
+		a = answer{err: nats.ErrNoResponders}
+	}
+	f.mu.Lock()
+	w, ok := f.waiting[number]
+	delete(f.waiting, number)
+	f.mu.Unlock()
+	if ok {
+		w.answer <- a
+	}
 }
 
 // denial returns a context that ends with ErrPermission as its cause when the subject is denied, or one below it if it
 // ends with a dot. Call stop when done.
 func (f *inflight) denial(ctx context.Context, subject string) (watched context.Context, stop func()) {
-	return f.add(ctx, &waiter{subject: subject, longer: true})
-}
-
-func (f *inflight) add(ctx context.Context, w *waiter) (context.Context, func()) {
+	w := &watcher{subject: subject}
 	ctx, w.cancel = context.WithCancelCause(ctx)
 	f.mu.Lock()
-	f.waiting[w] = struct{}{}
+	f.watching[w] = struct{}{}
 	f.mu.Unlock()
 	return ctx, func() {
 		f.mu.Lock()
-		delete(f.waiting, w)
+		delete(f.watching, w)
 		f.mu.Unlock()
 		w.cancel(nil)
 	}
@@ -105,10 +191,16 @@ func (f *inflight) add(ctx context.Context, w *waiter) (context.Context, func())
 func (f *inflight) disconnected() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.inbox = nil // the next connection asks again
-	for w := range f.waiting {
-		if !w.longer {
-			w.cancel(nats.ErrDisconnected)
+	f.denied = nil // the next connection asks again
+	f.fail(nats.ErrDisconnected, func(waiter) bool { return true })
+}
+
+// fail ends the requests that match. The caller holds mu.
+func (f *inflight) fail(err error, match func(waiter) bool) {
+	for number, w := range f.waiting {
+		if match(w) {
+			delete(f.waiting, number)
+			w.answer <- answer{err: err}
 		}
 	}
 }
@@ -123,29 +215,18 @@ func (f *inflight) failed(err error) {
 		return
 	}
 	denied := fmt.Errorf("%w for subject %s", ErrPermission, subject)
-	// Replies to all requests come through one wildcard subscription under the inbox prefix.
-	replies := strings.HasPrefix(subject, f.inboxPrefix) && strings.HasSuffix(subject, ".*")
+	answers := subject == f.inbox+"*"
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if replies {
-		f.inbox = denied
+	if answers {
+		f.denied = denied
 	}
-	for w := range f.waiting {
-		if replies || w.matches(subject) {
+	f.fail(denied, func(w waiter) bool { return answers || w.subject == subject })
+	for w := range f.watching {
+		if answers || subject == w.subject || strings.HasSuffix(w.subject, ".") && strings.HasPrefix(subject, w.subject) {
 			w.cancel(denied)
 		}
 	}
-}
-
-func (w *waiter) matches(subject string) bool {
-	return subject == w.subject || strings.HasSuffix(w.subject, ".") && strings.HasPrefix(subject, w.subject)
-}
-
-// inboxDenied returns the error that explains why replies cannot arrive, or nil.
-func (f *inflight) inboxDenied() error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.inbox
 }
 
 // deniedSubject reads the subject in the server's words: Permissions Violation for Publish to "X", or
