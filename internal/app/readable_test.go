@@ -94,7 +94,7 @@ func wantFields(t *testing.T, have map[string]json.RawMessage) {
 	t.Helper()
 	names := []string{
 		"v", "provider", "account", "grant_id", "generation", "version", "state", "paused", "scopes", "token_type",
-		"issued_at", "expires_at", "refresh_at", "grant_expires_at", "policy", "claim", "doubt", "failure", "last", "meta",
+		"granted_at", "issued_at", "expires_at", "refresh_at", "grant_expires_at", "policy", "claim", "doubt", "failure", "last", "meta",
 		"access", "grant",
 	}
 	slices.Sort(names)
@@ -122,7 +122,7 @@ func wantFields(t *testing.T, have map[string]json.RawMessage) {
 			t.Errorf("%s has %q, want %q", name, got, members)
 		}
 	}
-	for _, name := range []string{"issued_at", "expires_at", "refresh_at"} {
+	for _, name := range []string{"granted_at", "issued_at", "expires_at", "refresh_at"} {
 		var at time.Time
 		if err := json.Unmarshal(have[name], &at); err != nil || !strings.HasSuffix(string(have[name]), `Z"`) || at.IsZero() {
 			t.Errorf("%s is %s, %v: want RFC 3339 in UTC", name, have[name], err)

@@ -2,11 +2,11 @@ package enroll
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
-	"maps"
 	"net/url"
-	"slices"
 	"time"
 
 	"golang.org/x/oauth2"
@@ -24,31 +24,57 @@ type flow struct {
 	exchange   *refresh.HTTPExchange
 }
 
-// reservedParameters are those of an authorization request that the flow itself sets.
-func reservedParameters() []string {
-	return []string{
-		"response_type", "client_id", "redirect_uri", "scope", "state", "code_challenge", "code_challenge_method", "login_hint",
-	}
-}
-
-// authURL returns where to send the browser.
+// authURL returns where to send the browser: the provider's own parameters, those of this login, and the flow's.
 func (f flow) authURL(state, hint string, extra map[string]string) (string, error) {
 	d := f.definition
 	if d.AuthURL == "" {
 		return "", fmt.Errorf("provider %s has no auth_url: add it and apply the provider again", d.Name)
 	}
-	options := []oauth2.AuthCodeOption{oauth2.S256ChallengeOption(f.verifier)}
-	if hint != "" {
-		options = append(options, oauth2.SetAuthURLParam("login_hint", hint))
+	address, err := url.Parse(d.AuthURL)
+	if err != nil {
+		return "", fmt.Errorf("provider %s: auth_url cannot be used", d.Name)
 	}
-	for _, name := range slices.Sorted(maps.Keys(extra)) {
-		if slices.Contains(reservedParameters(), name) {
-			return "", fmt.Errorf("extra parameter %s: the login sets it itself", name)
+	own := f.authParams(state, hint)
+	query := address.Query()
+	for _, params := range []map[string]string{d.AuthParams, extra} {
+		for name, value := range params {
+			if _, ok := own[name]; ok {
+				return "", fmt.Errorf("extra parameter %s: the login sets it itself", name)
+			}
+			setOrDrop(query, name, value)
 		}
-		options = append(options, oauth2.SetAuthURLParam(name, extra[name]))
 	}
-	cfg := oauth2.Config{ClientID: d.ClientID, Endpoint: d.OAuth2Endpoint(), RedirectURL: f.redirect, Scopes: d.Scopes}
-	return cfg.AuthCodeURL(state, options...), nil
+	for name, value := range own {
+		setOrDrop(query, name, value)
+	}
+	address.RawQuery = query.Encode()
+	return address.String(), nil
+}
+
+// authParams are the parameters of an authorization request (RFC 6749 section 4.1.1, RFC 7636 section 4.3) under the names
+// that the provider has for them; empty ones are not sent.
+func (f flow) authParams(state, hint string) map[string]string {
+	d := f.definition
+	return map[string]string{
+		"response_type": "code", "redirect_uri": f.redirect, "state": state, "login_hint": hint,
+		d.ClientIDName(): d.ClientID, d.ScopeName(): d.ScopeText(d.Scopes),
+		"code_challenge": f.challenge(), "code_challenge_method": "S256",
+	}
+}
+
+func (f flow) challenge() string {
+	if f.definition.CodeChallenge == provider.ChallengeS256Hex {
+		sum := sha256.Sum256([]byte(f.verifier))
+		return hex.EncodeToString(sum[:])
+	}
+	return oauth2.S256ChallengeFromVerifier(f.verifier)
+}
+
+// setOrDrop sets a parameter; an empty value leaves it out.
+func setOrDrop(q url.Values, name, value string) {
+	if q.Del(name); value != "" {
+		q.Set(name, value)
+	}
 }
 
 // ExchangeError says why a token endpoint gave no tokens for a code.
@@ -90,9 +116,13 @@ func (f flow) redeem(ctx context.Context, code string) (NewGrant, error) {
 
 func (f flow) redeemWith(ctx context.Context, code string, secret seal.Secret) (NewGrant, error) {
 	d := f.definition
-	out := f.exchange.Redeem(ctx, d, secret, url.Values{
+	form := url.Values{
 		"grant_type": {"authorization_code"}, "code": {code}, "redirect_uri": {f.redirect}, "code_verifier": {f.verifier},
-	})
+	}
+	for name, value := range d.CodeParams {
+		setOrDrop(form, name, value)
+	}
+	out := f.exchange.Redeem(ctx, d, secret, form)
 	if err := ctx.Err(); err != nil && out.Phase != refresh.PhaseAnswered {
 		return NewGrant{}, err
 	}

@@ -8,6 +8,6 @@ import (
 
 // TimesOf returns the instants of a new record: issued, expires, refresh, grant expires.
 func TimesOf(key string, p provider.Refresh, g NewGrant, now time.Time) [4]time.Time {
-	t := timesOf(key, p, g, now)
+	t := timesOf(key, &provider.Definition{Refresh: p}, g, now)
 	return [4]time.Time{t.issued, t.expires, t.refresh, t.grantExpires}
 }

@@ -34,19 +34,18 @@ type NewGrant struct {
 
 // times are the instants of a new record.
 type times struct {
-	issued, expires, refresh, grantExpires time.Time
+	granted, issued, expires, refresh, grantExpires time.Time
 }
 
 // timesOf says when a new grant's access token was issued, ends and is renewed. It is pure; now and g.StartedAt are in
 // NATS time.
-func timesOf(key string, p provider.Refresh, g NewGrant, now time.Time) times {
-	t := times{issued: now}
+func timesOf(key string, d *provider.Definition, g NewGrant, now time.Time) times {
+	p := d.Refresh
+	t := times{issued: now, granted: g.StartedAt}
 	if !g.StartedAt.IsZero() {
 		t.issued = g.StartedAt
 	}
-	if g.GrantLifetime > 0 {
-		t.grantExpires = t.issued.Add(g.GrantLifetime)
-	}
+	t.grantExpires = refresh.GrantEnd(d.RefreshLife, t.granted, t.issued, g.GrantLifetime)
 	switch {
 	case g.AccessToken.IsZero():
 		// As good as an access token that has just ended: there is nothing to lose by a refresh, and it is due.

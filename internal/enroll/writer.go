@@ -92,10 +92,10 @@ func (e *enrolment) edit(cur refresh.Stored) (refresh.Write, error) {
 	if r.GrantID == e.id {
 		return refresh.Write{}, errDone // an earlier try did it, and a worker may have gone on from there
 	}
-	t := timesOf(e.credential.Key(), e.definition.Refresh, e.grant, e.writer.now())
+	t := timesOf(e.credential.Key(), e.definition, e.grant, e.writer.now())
 	r.V, r.Provider, r.Account = refresh.SchemaVersion, e.credential.Provider, e.credential.Account
 	r.GrantID, r.Generation, r.Version, r.State = e.id, r.Generation+1, r.Version+1, refresh.StateActive
-	r.IssuedAt, r.ExpiresAt, r.RefreshAt, r.GrantExpiresAt = t.issued, t.expires, t.refresh, t.grantExpires
+	r.GrantedAt, r.IssuedAt, r.ExpiresAt, r.RefreshAt, r.GrantExpiresAt = t.granted, t.issued, t.expires, t.refresh, t.grantExpires
 	r.Claim, r.Doubt, r.Failure = nil, nil, nil
 	r.Last = &refresh.Last{Attempt: e.attempt, Outcome: refresh.ClassOK, Reason: events.ReasonEnrolled}
 	r.Scopes, r.TokenType, r.Meta = e.grant.Scopes, cmp.Or(e.grant.TokenType, "Bearer"), e.grant.Meta

@@ -48,7 +48,7 @@ const (
 // tokens are kept fresh. Only ClientSecrets is secret; the JSON form leaves it out.
 type Definition struct {
 	Name          string    `json:"-"`                        // [a-z0-9][a-z0-9-]{0,31}; in JSON it is the key, not a member
-	Preset        string    `json:"preset,omitempty"`         // entry of the catalogue to start from; not supported yet
+	Preset        string    `json:"preset,omitempty"`         // entry of the catalogue that it was made from; everything it said is in the fields
 	Issuer        string    `json:"issuer,omitempty"`         // RFC 8414 issuer identifier
 	AuthURL       string    `json:"auth_url,omitempty"`       // authorization endpoint (RFC 6749 section 3.1)
 	TokenURL      string    `json:"token_url,omitempty"`      // token endpoint (RFC 6749 section 3.2)
@@ -64,6 +64,11 @@ type Definition struct {
 	Refresh       Refresh   `json:"refresh,omitzero"`
 	Limits        Limits    `json:"limits,omitzero"`
 	Words         Words     `json:"words,omitzero"`
+
+	Dialect                 // where requests and answers differ from the RFCs
+	RefreshLife RefreshLife `json:"refresh_life,omitzero"`
+	// RefreshEndsAccess: a refresh ends the access token before it, so there is no overlap and readers have to change over at once.
+	RefreshEndsAccess bool `json:"refresh_ends_access,omitempty"`
 
 	// ClientSecrets are tried in order; more than one while a rotation of the secret overlaps.
 	ClientSecrets []seal.Secret `json:"-"`

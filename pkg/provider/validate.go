@@ -37,6 +37,8 @@ func (d Definition) Validate() error {
 	d.Refresh.check(&f)
 	d.Limits.check(&f)
 	d.Words.check(&f)
+	d.Dialect.check(&f, d.Scopes)
+	d.RefreshLife.check(&f)
 	return f.join(d.Name)
 }
 
@@ -81,9 +83,6 @@ func only(s string, ok func(byte) bool) bool {
 
 // checkLater refuses what the design has and this version does not, rather than doing something else instead.
 func (d Definition) checkLater(f *faults) {
-	if d.Preset != "" {
-		f.add("preset", "%q is unknown: this version has no catalogue; write the endpoints out", d.Preset)
-	}
 	switch d.Grant {
 	case GrantAuthorizationCode:
 	case GrantClientCredentials, GrantJWTBearer:

@@ -81,6 +81,13 @@ func everythingOptional(d *provider.Definition) {
 		NotConsumed: []string{"try_again"}, Throttled: []string{"rate_limited"},
 		Rejected: []string{"bad_refresh_token"}, Misconfigured: []string{"app_disabled"},
 	}
+	d.Dialect = provider.Dialect{
+		ScopeSeparator: ",", ScopeParam: "user_scope", ClientIDParam: "client_key", CodeChallenge: provider.ChallengeS256Hex,
+		AuthParams: map[string]string{"access_type": "offline", "prompt": ""}, CodeParams: map[string]string{"expiring": "1"},
+		TokenFormat: provider.FormatJSON, Reply: provider.ReplyShape{Tokens: "authed_user", Codes: []string{"reason"}},
+	}
+	d.RefreshLife = provider.RefreshLife{Idle: days(90), Absolute: days(365)}
+	d.RefreshEndsAccess = true
 }
 
 func TestValidateNamesEachFault(t *testing.T) {
@@ -89,8 +96,38 @@ func TestValidateNamesEachFault(t *testing.T) {
 		change func(*provider.Definition)
 		want   string // of the one line, behind "provider acme: "
 	}{
-		"preset": {func(d *provider.Definition) { d.Preset = "github" },
-			`preset: "github" is unknown: this version has no catalogue; write the endpoints out`},
+		"scope separator": {func(d *provider.Definition) { d.ScopeSeparator = "|" },
+			`scope_separator: "|" does not separate scopes: want one of space, comma, semicolon and plus`},
+		"two scopes with their separator": {func(d *provider.Definition) { d.ScopeSeparator, d.Scopes = ",", []string{"read,write"} },
+			`scopes: "read,write" has the separator "," in it: write one scope each`},
+		"scope parameter": {func(d *provider.Definition) { d.ScopeParam = "user scope" },
+			`scope_param: "user scope" is no name: want at most 64 letters, digits and _ . -`},
+		"client id parameter": {func(d *provider.Definition) { d.ClientIDParam = "k&v" },
+			`client_id_param: "k&v" is no name: want at most 64 letters, digits and _ . -`},
+		"reserved parameter": {func(d *provider.Definition) { d.AuthParams = map[string]string{"state": "x"} },
+			`auth_params.state: Freshet sets this parameter itself: remove it`},
+		"parameter reserved under its own name": {func(d *provider.Definition) {
+			d.ClientIDParam, d.AuthParams = "client_key", map[string]string{"client_key": "x"}
+		}, `auth_params.client_key: Freshet sets this parameter itself: remove it`},
+		"parameter without a name": {func(d *provider.Definition) { d.AuthParams = map[string]string{"a b": "x"} },
+			`auth_params.a b: "a b" is no name of a parameter: want letters, digits and _ . -`},
+		"parameter beyond ASCII": {func(d *provider.Definition) { d.CodeParams = map[string]string{"a": "é"} },
+			`code_params.a: want at most 2048 characters of printable ASCII`},
+		"reserved code parameter": {func(d *provider.Definition) { d.CodeParams = map[string]string{"client_secret": "x"} },
+			`code_params.client_secret: Freshet sets this parameter itself: remove it`},
+		"code challenge": {func(d *provider.Definition) { d.CodeChallenge = "plain" },
+			`code_challenge: "plain" is no code challenge: want S256 or S256_hex`},
+		"token format": {func(d *provider.Definition) { d.TokenFormat = "xml" },
+			`token_format: "xml" is no format of token requests: want form or json`},
+		"nested tokens": {func(d *provider.Definition) { d.Reply.Tokens = "a/b" },
+			`reply.tokens: "a/b" is no name: want at most 64 letters, digits and _ . -`},
+		"codes without a name": {func(d *provider.Definition) { d.Reply.Codes = []string{""} },
+			`reply.codes: an empty name: remove it`},
+		"idle beyond the grant": {func(d *provider.Definition) {
+			d.RefreshLife = provider.RefreshLife{Idle: 2 * provider.Duration(time.Hour), Absolute: provider.Duration(time.Hour)}
+		}, `refresh_life.idle: 2h is longer than absolute, 1h`},
+		"life out of bounds": {func(d *provider.Definition) { d.RefreshLife.Absolute = 1 },
+			`refresh_life.absolute: 1ns is out of bounds: want 1m to 7300d`},
 		"client credentials": {func(d *provider.Definition) { d.Grant = provider.GrantClientCredentials },
 			`grant: client_credentials is not supported by this version yet; only authorization_code is`},
 		"jwt bearer": {func(d *provider.Definition) { d.Grant = provider.GrantJWTBearer },
@@ -208,7 +245,7 @@ func TestValidateRefusesNames(t *testing.T) {
 func TestValidateReportsAllFaultsAtOnce(t *testing.T) {
 	t.Parallel()
 	d := provider.Definition{
-		Name: "acme", Preset: "x", Grant: "y", AuthURL: "z", AuthStyle: "w", Scopes: []string{" "}, Rotation: "v",
+		Name: "acme", Grant: "y", AuthURL: "z", AuthStyle: "w", Scopes: []string{" "}, Rotation: "v",
 		Refresh: provider.Refresh{Cron: "u", KeepAlive: 1}, Limits: provider.Limits{Rate: -1},
 		Words: provider.Words{Rejected: []string{""}},
 	}
@@ -221,7 +258,7 @@ func TestValidateReportsAllFaultsAtOnce(t *testing.T) {
 		}
 		fields = append(fields, f.Field)
 	}
-	const want = "preset grant token_url auth_url client_id auth_style scopes rotation refresh.cron refresh.keep_alive limits.rate words.rejected"
+	const want = "grant token_url auth_url client_id auth_style scopes rotation refresh.cron refresh.keep_alive limits.rate words.rejected"
 	if got := strings.Join(fields, " "); got != want || len(lines(err)) != len(fields) {
 		t.Errorf("faults\n got %s\nwant %s", got, want)
 	}

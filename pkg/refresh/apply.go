@@ -51,8 +51,8 @@ func setTimes(r *Record, d *provider.Definition, started time.Time, reply Reply)
 	if life := Lifetime(d.Refresh, reply.Lifetime); life > 0 {
 		r.ExpiresAt = r.IssuedAt.Add(life)
 	}
-	if reply.GrantLifetime > 0 {
-		r.GrantExpiresAt = r.IssuedAt.Add(reply.GrantLifetime)
+	if end := GrantEnd(d.RefreshLife, r.GrantedAt, r.IssuedAt, reply.GrantLifetime); !end.IsZero() {
+		r.GrantExpiresAt = end // else what an earlier answer said stays
 	}
 	r.RefreshAt = RefreshAt(r.Credential().Key(), d.Refresh, r.IssuedAt, r.ExpiresAt)
 }

@@ -53,14 +53,14 @@ func judgeAnswer(d *provider.Definition, o Outcome) Judgement {
 	m, err := readMembers(o.ContentType, o.Body)
 	if err == nil && isSuccess(o.Status) {
 		var reply Reply
-		if reply, err = m.reply(); err == nil {
+		if reply, err = m.shaped(d.Reply).reply(); err == nil {
 			return Judgement{Class: ClassOK, Reply: reply, Detail: statusText(o.Status)}.Without(d.ClientSecrets...)
 		}
 	}
 	j := Judgement{Detail: statusText(o.Status)}
 	wait, asked := retryAfter(o)
 	j.RetryAfter = wait
-	class, code := judgeCodes(d.Words, m.codes())
+	class, code := judgeCodes(d.Words, m.codes(d.Reply.Codes...))
 	if class == "" {
 		class = judgeStatus(d, o, asked)
 	}

@@ -8,10 +8,13 @@ import (
 	"github.com/freshetdev/freshet/pkg/seal"
 )
 
-// codes returns what in an answer may be an error code, the likeliest first. Beside error (RFC 6749 section 5.2) these
-// are the places where providers are known to put it.
-func (m members) codes() []string {
+// codes returns what in an answer may be an error code, the likeliest first: the members that the provider's definition
+// names, error (RFC 6749 section 5.2), and the places where providers are known to put it.
+func (m members) codes(named ...string) []string {
 	var c codeList
+	for _, name := range named {
+		c.addError(m[name])
+	}
 	c.addError(m["error"])
 	for _, name := range []string{"errorCode", "error_code", "errorType", "error_type", "suberror"} {
 		c.add(m.text(name))

@@ -1,6 +1,7 @@
 package refresh
 
 import (
+	"encoding/json"
 	"fmt"
 	"maps"
 	"net/http"
@@ -35,22 +36,34 @@ func newTokenRequest(r Request) (*http.Request, error) {
 	return newPost(endpoint{"token_url", r.Provider.TokenURL}, r.Provider, r.ClientSecret, form)
 }
 
+// encodeBody writes a request's members as the endpoint takes them. Only token endpoints are known to want JSON.
+func encodeBody(at endpoint, d *provider.Definition, form url.Values) (body, contentType string) {
+	if d.TokenFormat != provider.FormatJSON || at.setting != "token_url" {
+		return form.Encode(), "application/x-www-form-urlencoded"
+	}
+	object := make(map[string]string, len(form))
+	for name := range form {
+		object[name] = form.Get(name)
+	}
+	data, _ := json.Marshal(object) // strings: cannot fail
+	return string(data), "application/json"
+}
+
 // newPost builds the POST of a form (RFC 6749 section 6, and all that ask alike). It never sets Idempotency-Key: net/http
 // would take it as leave to send the request twice.
 func newPost(at endpoint, d *provider.Definition, clientSecret seal.Secret, form url.Values) (*http.Request, error) {
 	if err := at.check(); err != nil {
 		return nil, err
 	}
-	header := http.Header{
-		"Content-Type": {"application/x-www-form-urlencoded"},
-		"Accept":       {"application/json"},
-	}
+	header := http.Header{"Accept": {"application/json"}}
 	if err := authenticate(d, clientSecret, form, header); err != nil {
 		return nil, err
 	}
+	body, contentType := encodeBody(at, d, form)
+	header.Set("Content-Type", contentType)
 	// A strings.Reader gives the request a GetBody: net/http may go on to a live connection when it finds a
 	// dead one before the first byte. The transit sees to it that it does so only then.
-	req, err := http.NewRequest(http.MethodPost, at.url, strings.NewReader(form.Encode()))
+	req, err := http.NewRequest(http.MethodPost, at.url, strings.NewReader(body))
 	if err != nil {
 		return nil, requestError(at.setting + " cannot be used")
 	}
@@ -85,7 +98,7 @@ func grantForm(r Request) (url.Values, error) {
 	}
 	form := url.Values{"grant_type": {"client_credentials"}} // RFC 6749 section 4.4.2
 	if len(r.Provider.Scopes) > 0 {
-		form.Set("scope", strings.Join(r.Provider.Scopes, " "))
+		form.Set("scope", r.Provider.ScopeText(r.Provider.Scopes))
 	}
 	return form, nil
 }
@@ -97,10 +110,10 @@ func authenticate(d *provider.Definition, clientSecret seal.Secret, form url.Val
 		basic := http.Request{Header: header}
 		basic.SetBasicAuth(url.QueryEscape(d.ClientID), url.QueryEscape(clientSecret.Reveal()))
 	case provider.AuthPost:
-		form.Set("client_id", d.ClientID)
+		form.Set(d.ClientIDName(), d.ClientID)
 		form.Set("client_secret", clientSecret.Reveal())
 	case provider.AuthNone:
-		form.Set("client_id", d.ClientID)
+		form.Set(d.ClientIDName(), d.ClientID)
 	case provider.AuthPrivateKeyJWT:
 		return &unsupportedError{what: "auth_style private_key_jwt"}
 	default:

@@ -49,6 +49,7 @@ type Record struct {
 	Paused         *provider.Pause `json:"paused,omitempty"`
 	Scopes         []string        `json:"scopes,omitempty"`
 	TokenType      string          `json:"token_type,omitempty"`
+	GrantedAt      time.Time       `json:"granted_at,omitzero"` // when a person agreed; zero: not known
 	IssuedAt       time.Time       `json:"issued_at,omitzero"`
 	ExpiresAt      time.Time       `json:"expires_at,omitzero"` // zero: the token has no end
 	RefreshAt      time.Time       `json:"refresh_at,omitzero"` // zero: never due by itself
