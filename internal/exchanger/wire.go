@@ -43,6 +43,7 @@ type call struct {
 	AuthStyle    provider.AuthStyle `json:"auth_style"`
 	Grant        provider.GrantType `json:"grant"`
 	Scopes       []string           `json:"scopes,omitempty"`
+	Dialect      provider.Dialect   `json:"dialect,omitzero"`
 	ClientSecret string             `json:"client_secret,omitempty"`
 	RefreshToken string             `json:"refresh_token,omitempty"`
 }
@@ -57,7 +58,7 @@ func newCall(r refresh.Request, store string, now moment) call {
 	d := r.Provider
 	return call{
 		Ticket: r.Ticket, Store: store, Latest: latest, Deadline: deadline,
-		TokenURL: d.TokenURL, ClientID: d.ClientID, AuthStyle: d.AuthStyle, Grant: d.Grant, Scopes: d.Scopes,
+		TokenURL: d.TokenURL, ClientID: d.ClientID, AuthStyle: d.AuthStyle, Grant: d.Grant, Scopes: d.Scopes, Dialect: d.Dialect,
 		ClientSecret: r.ClientSecret.Reveal(), RefreshToken: r.RefreshToken.Reveal(),
 	}
 }
@@ -67,7 +68,7 @@ func (c *call) request(now moment, fence func() time.Duration) refresh.Request {
 	return refresh.Request{
 		Ticket: c.Ticket,
 		Provider: &provider.Definition{
-			TokenURL: c.TokenURL, ClientID: c.ClientID, AuthStyle: c.AuthStyle, Grant: c.Grant, Scopes: c.Scopes,
+			TokenURL: c.TokenURL, ClientID: c.ClientID, AuthStyle: c.AuthStyle, Grant: c.Grant, Scopes: c.Scopes, Dialect: c.Dialect,
 		},
 		ClientSecret: seal.NewSecret(c.ClientSecret), RefreshToken: seal.NewSecret(c.RefreshToken),
 		Deadline: time.Now().Add(c.Deadline.left(now)), Fence: fence,
