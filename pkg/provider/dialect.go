@@ -126,8 +126,8 @@ func checkParams(f *faults, field string, params map[string]string, reserved []s
 	for _, name := range sortedKeys(params) {
 		at := field + "." + name
 		switch value := params[name]; {
-		case name == "" || !only(name, isNameByte):
-			f.add(at, "%q is no name of a parameter: want letters, digits and _ . -", name)
+		case name == "" || !only(name, isNameByte): // it may be a value that lost its place
+			f.add(field, "there is a name that no parameter can have: want letters, digits and _ . -")
 		case slices.Contains(reserved, name):
 			f.add(at, "Freshet sets this parameter itself: remove it")
 		case len(value) > longest || !only(value, func(c byte) bool { return 0x20 <= c && c <= 0x7e }):

@@ -110,7 +110,7 @@ func TestValidateNamesEachFault(t *testing.T) {
 			d.ClientIDParam, d.AuthParams = "client_key", map[string]string{"client_key": "x"}
 		}, `auth_params.client_key: Freshet sets this parameter itself: remove it`},
 		"parameter without a name": {func(d *provider.Definition) { d.AuthParams = map[string]string{"a b": "x"} },
-			`auth_params.a b: "a b" is no name of a parameter: want letters, digits and _ . -`},
+			`auth_params: there is a name that no parameter can have: want letters, digits and _ . -`},
 		"parameter beyond ASCII": {func(d *provider.Definition) { d.CodeParams = map[string]string{"a": "é"} },
 			`code_params.a: want at most 2048 characters of printable ASCII`},
 		"reserved code parameter": {func(d *provider.Definition) { d.CodeParams = map[string]string{"client_secret": "x"} },

@@ -71,6 +71,8 @@ func showable(key string) bool {
 	case "providers", "preset", "issuer", "auth_url", "token_url", "device_url", "revoke_url", "introspect_url", "client_id",
 		"auth_style", "grant", "scopes", "rotation", "rotation_grace", "refresh", "limits", "words",
 		"min_lead", "max_lead", "default_lifetime", "max_lifetime", "cron", "keep_alive", "early_refused",
+		"params", "scope_separator", "scope_param", "client_id_param", "auth_params", "code_params", "code_challenge", "token_format",
+		"reply", "tokens", "codes", "refresh_life", "idle", "absolute", "refresh_ends_access",
 		"concurrency", "rate", "timeout", "not_consumed", "throttled", "rejected", "misconfigured":
 		return true
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"errors"
+	"maps"
 	"regexp"
 	"slices"
 
@@ -120,19 +121,25 @@ func (r *reader) file(root ast.Node) {
 
 // provider reads one definition and holds it against what a definition must be.
 func (r *reader) provider(name string, where at, n ast.Node) {
-	p := Provider{Definition: provider.Definition{Name: name}}
+	base, presetErr := r.preset(n)
+	p := Provider{Definition: base}
 	d := &p.Definition
+	d.Name = name
 	r.at = map[string]at{"": where, "name": where}
 	r.bad = make(map[string]bool)
 	r.inside = "provider " + name
-	r.fields("", n, map[string]field{
-		"preset": r.text(&d.Preset), "issuer": r.text(&d.Issuer), "auth_url": r.text(&d.AuthURL), "token_url": r.text(&d.TokenURL),
+	var params map[string]string // preset has read them
+	known := map[string]field{
+		"preset": r.text(&d.Preset), "params": r.textPairs(&params), "issuer": r.text(&d.Issuer), "auth_url": r.text(&d.AuthURL), "token_url": r.text(&d.TokenURL),
 		"device_url": r.text(&d.DeviceURL), "revoke_url": r.text(&d.RevokeURL), "introspect_url": r.text(&d.IntrospectURL),
 		"client_id": r.text(&d.ClientID), "client_secret": r.secrets(&p.Secrets),
 		"auth_style": r.text((*string)(&d.AuthStyle)), "grant": r.text((*string)(&d.Grant)), "scopes": r.texts(&d.Scopes),
 		"rotation": r.text((*string)(&d.Rotation)), "rotation_grace": r.duration(&d.RotationGrace, mayBeZero),
 		"refresh": r.refresh(&d.Refresh), "limits": r.limits(&d.Limits), "words": r.words(&d.Words),
-	})
+	}
+	maps.Copy(known, r.dialect(d))
+	r.fields("", n, known)
+	r.presetFaults(presetErr)
 	if mapping(n) {
 		r.validate(p)
 	}

@@ -72,7 +72,7 @@ func TestExampleFile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(f.Providers) != 3 {
+	if len(f.Providers) != 4 {
 		t.Fatalf("%d providers", len(f.Providers))
 	}
 	const second = provider.Duration(time.Second)
@@ -93,6 +93,13 @@ func TestExampleFile(t *testing.T) {
 				NotConsumed: []string{"try_again_later"}, Throttled: []string{"rate_limit_exceeded"},
 				Rejected: []string{"bad_refresh_token"}, Misconfigured: []string{"app_suspended"},
 			},
+			Dialect: provider.Dialect{
+				ScopeSeparator: ",", ScopeParam: "scope", ClientIDParam: "client_id",
+				AuthParams: map[string]string{"prompt": "consent"}, CodeParams: map[string]string{"offline": "1"},
+				CodeChallenge: provider.ChallengeS256, TokenFormat: provider.FormatForm,
+				Reply: provider.ReplyShape{Tokens: "data", Codes: []string{"reason"}},
+			},
+			RefreshLife: provider.RefreshLife{Idle: 90 * 86400 * second, Absolute: 365 * 86400 * second}, RefreshEndsAccess: true,
 		},
 		Secrets: []providerfile.Reference{
 			"file:///run/secrets/example-client-secret-new", "file:///run/secrets/example-client-secret-old",
@@ -110,7 +117,7 @@ func TestExampleFile(t *testing.T) {
 func TestExampleNamesEveryKey(t *testing.T) {
 	t.Parallel()
 	text := string(read(t, example))
-	unknown, err := providerfile.Parse("x", []byte("providers: {acme: {zzzzzzzzzz: 1, refresh: {zzzzzzzzzz: 1}, limits: {zzzzzzzzzz: 1}, words: {zzzzzzzzzz: 1}}}"))
+	unknown, err := providerfile.Parse("x", []byte("providers: {acme: {zzzzzzzzzz: 1, refresh: {zzzzzzzzzz: 1}, limits: {zzzzzzzzzz: 1}, words: {zzzzzzzzzz: 1}, reply: {zzzzzzzzzz: 1}, refresh_life: {zzzzzzzzzz: 1}}}"))
 	if err == nil {
 		t.Fatalf("parsed: %+v", unknown)
 	}
@@ -118,11 +125,11 @@ func TestExampleNamesEveryKey(t *testing.T) {
 	for _, list := range regexp.MustCompile(`known are ([a-z_, ]+)`).FindAllStringSubmatch(err.Error(), -1) {
 		keys = append(keys, strings.Split(list[1], ", ")...)
 	}
-	if len(keys) != 31 {
+	if len(keys) != 46 {
 		t.Fatalf("%d keys: %v", len(keys), keys)
 	}
 	for _, key := range keys {
-		if key != "preset" && !strings.Contains(text, key+":") {
+		if !strings.Contains(text, key+":") {
 			t.Errorf("the example does not show %s", key)
 		}
 		if got := providerfile.Showable(key); got != (key != "client_secret") {

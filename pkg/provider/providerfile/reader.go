@@ -195,6 +195,7 @@ func (r *reader) texts(dst *[]string) field {
 			r.wrong(path, n, "want a list, such as [one, two]%s", unsupported(n))
 			return
 		}
+		*dst = nil // a list takes the place of the preset's
 		for _, n := range list.Values {
 			r.value(path, n, func(text string) { *dst = append(*dst, text) })
 		}
