@@ -1,6 +1,7 @@
 package freshet_test
 
 import (
+	"path"
 	"reflect"
 	"regexp"
 	"slices"
@@ -59,15 +60,14 @@ func TestDocumentsLinkToWhatIsThere(t *testing.T) {
 	link := regexp.MustCompile(`\]\(([^)#:]+)(?:#[^)]*)?\)`)
 	var there []string
 	eachFile(t, func(path string) { there = append(there, path) })
-	for _, path := range there {
-		if !strings.HasSuffix(path, ".md") {
+	for _, doc := range there {
+		if !strings.HasSuffix(doc, ".md") {
 			continue
 		}
-		dir := path[:strings.LastIndex(path, "/")+1]
-		for _, m := range link.FindAllStringSubmatch(string(read(t, path)), -1) {
-			target := strings.TrimSuffix(dir+strings.TrimPrefix(m[1], "./"), "/")
+		for _, m := range link.FindAllStringSubmatch(string(read(t, doc)), -1) {
+			target := path.Join(path.Dir(doc), m[1])
 			if !slices.ContainsFunc(there, func(f string) bool { return f == target || strings.HasPrefix(f, target+"/") }) {
-				t.Errorf("%s links to %s, which is not there", path, m[1])
+				t.Errorf("%s links to %s, which is not there", doc, m[1])
 			}
 		}
 	}

@@ -10,11 +10,15 @@ import (
 
 	"github.com/freshetdev/freshet/internal/broker"
 	"github.com/freshetdev/freshet/pkg/provider"
+	"github.com/freshetdev/freshet/pkg/provider/catalogue"
 )
 
 func (c *cli) providersCommand() *cobra.Command {
-	return group("providers", "Look at the providers", "  freshet providers ls\n  freshet providers show acme",
-		c.providersLsCommand(), c.providersShowCommand())
+	return group("providers", "Look at the providers and at the presets for them", `  freshet providers ls
+  freshet providers ls --presets       what preset: can say
+  freshet providers show acme
+  freshet providers test acme          do the endpoints and the client work?`,
+		c.providersLsCommand(), c.providersShowCommand(), c.providersTestCommand())
 }
 
 // providerView is a provider as it is printed: everything but its secrets.
@@ -24,6 +28,24 @@ type providerView struct {
 	Secrets  int             `json:"client_secrets"` // how many
 	Pause    *provider.Pause `json:"pause,omitempty"`
 	Revision uint64          `json:"revision"`
+	Vendor   *vendorView     `json:"vendor,omitempty"`
+}
+
+// vendorView is what the catalogue has beside the definition.
+type vendorView struct {
+	Title        string             `json:"title"`
+	Sources      []catalogue.Source `json:"sources"`
+	Undocumented []string           `json:"undocumented,omitempty"`
+	Notes        []string           `json:"notes,omitempty"`
+}
+
+// viewVendor is nil for a provider of no preset, or of one that this version does not have.
+func viewVendor(preset string) *vendorView {
+	p, ok := catalogue.Find(preset)
+	if !ok {
+		return nil
+	}
+	return &vendorView{Title: p.Title, Sources: p.Sources, Undocumented: p.Undocumented, Notes: p.Notes}
 }
 
 func viewProvider(name string, e provider.Entry, revision uint64) providerView {
@@ -31,9 +53,14 @@ func viewProvider(name string, e provider.Entry, revision uint64) providerView {
 }
 
 func (c *cli) providersLsCommand() *cobra.Command {
-	cmd := c.command("ls", "List the providers", "  freshet providers ls -o json", cobra.NoArgs)
+	var presets bool
+	cmd := c.command("ls", "List the providers, or the presets", "  freshet providers ls -o json\n  freshet providers ls --presets", cobra.NoArgs)
+	cmd.Flags().BoolVar(&presets, "presets", false, "list the catalogue instead, which needs no NATS")
 	c.outputFlag(cmd, formTable, formJSON, formJSONL, formName)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if presets {
+			return c.listPresets()
+		}
 		b, closeConn, err := c.connect()
 		if err != nil {
 			return err
@@ -85,8 +112,19 @@ func pausedHow(p *provider.Pause, now time.Time) string {
 }
 
 func (c *cli) providersShowCommand() *cobra.Command {
-	cmd := c.command("show PROVIDER", "Show one provider, without its secrets", "  freshet providers show acme", cobra.ExactArgs(1))
+	var preset bool
+	cmd := c.command("show PROVIDER", "Show one provider as it is used, without its secrets", "  freshet providers show acme\n  freshet providers show github --preset", cobra.ExactArgs(1))
+	cmd.Flags().BoolVar(&preset, "preset", false, "show an entry of the catalogue instead, which needs no NATS")
+	cmd.ValidArgsFunction = func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+		if !preset {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		return presetNames(), cobra.ShellCompDirectiveNoFileComp
+	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if preset {
+			return c.showPreset(args[0])
+		}
 		b, closeConn, err := c.connect()
 		if err != nil {
 			return err
@@ -96,7 +134,9 @@ func (c *cli) providersShowCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return printJSON(c.out, viewProvider(args[0], e, revision))
+		v := viewProvider(args[0], e, revision)
+		v.Definition, v.Vendor = v.WithDefaults(), viewVendor(e.Definition.Preset)
+		return printJSON(c.out, v)
 	}
 	return cmd
 }
