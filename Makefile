@@ -1,7 +1,7 @@
-.PHONY: help test race lint evidence bench dev ci build
+.PHONY: help test race lint evidence evidence-short bench dev ci build
 
 help: ## list the targets
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
 dev: ## run everything in one process against a local authorization server
 	go run ./cmd/freshet dev
@@ -16,8 +16,11 @@ lint: ## vet and the linters, with the reasons in .golangci.yml
 	go vet ./...
 	go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI) run
 
-evidence: ## the reliability experiments with real processes, each in its short form (about 15 minutes)
-	go test -tags evidence -timeout 30m ./internal/evidence/... ./internal/fleet
+evidence: ## every reliability experiment in its long form, one after the other (about three hours)
+	go run ./internal/evidence/run all
+
+evidence-short: ## the same in a few minutes, as the gate does
+	go test -tags evidence -timeout 15m -parallel 4 ./internal/evidence ./internal/evidence/... ./internal/fleet
 
 bench: ## every benchmark once, so that they keep working
 	go test -run '^$$' -bench . -benchtime 1x ./...
