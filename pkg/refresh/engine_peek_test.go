@@ -55,8 +55,8 @@ func TestWithoutAnAttemptTheLeaderDecides(t *testing.T) {
 		w.change(c, func(r *refresh.Record) { r.Paused = nil })
 		for name, show := range map[string]func() (refresh.Stored, error){
 			"paused-when-looked-at": func() (refresh.Stored, error) { return stale, nil },
-			"not-there-yet":                func() (refresh.Stored, error) { return refresh.Stored{}, refresh.ErrNotFound },
-			"nobody-answers":               func() (refresh.Stored, error) { return refresh.Stored{}, errors.New("no answer") },
+			"not-there-yet":         func() (refresh.Stored, error) { return refresh.Stored{}, refresh.ErrNotFound },
+			"nobody-answers":        func() (refresh.Stored, error) { return refresh.Stored{}, errors.New("no answer") },
 		} {
 			before := w.record(c).Record.Version
 			w.change(c, func(r *refresh.Record) { r.RefreshAt = w.Now() })

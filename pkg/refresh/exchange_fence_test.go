@@ -393,29 +393,43 @@ func closeIdleAtRandom(r *rand.Rand) func(net.Conn, http.ConnState) {
 
 func TestExchangeClearsTheDeadlineOfKeptConnections(t *testing.T) {
 	t.Parallel()
-	deadlines := make(chan time.Time, 16)
-	srv := exchangeServer(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, goodReply) })
-	var dials atomic.Int32
-	e := newTestExchange(t, refresh.HTTPExchangeConfig{Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
-		dials.Add(1)
-		c, err := new(net.Dialer).DialContext(ctx, network, addr)
-		if err != nil {
-			return nil, err
-		}
-		return watchedConn{c.(*net.TCPConn), deadlines}, nil
-	}})
-	for range 3 {
-		req := exchangeRequest(srv.URL)
-		wantOutcome(t, e.Exchange(t.Context(), req), refresh.PhaseAnswered, "")
-		if len(deadlines) != 2 {
-			t.Fatalf("deadline set %d times, want once and cleared", len(deadlines))
-		}
-		if set, cleared := <-deadlines, <-deadlines; !set.Equal(req.Deadline) || !cleared.IsZero() {
-			t.Errorf("deadline %v, want %v; afterwards %v, want none", set, req.Deadline, cleared)
-		}
-	}
-	if n := dials.Load(); n != 1 {
-		t.Errorf("%d connections, want one", n)
+	for _, scheme := range []string{"http", "https"} {
+		t.Run(scheme, func(t *testing.T) {
+			t.Parallel()
+			srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, goodReply) }))
+			cfg := refresh.HTTPExchangeConfig{}
+			if scheme == "https" {
+				srv.StartTLS()
+				cfg.RootCAs = rootsOf(srv)
+			} else {
+				srv.Start()
+			}
+			defer srv.Close()
+			deadlines := make(chan time.Time, 16)
+			dials := 0
+			cfg.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
+				dials++
+				c, err := new(net.Dialer).DialContext(ctx, network, addr)
+				if err != nil {
+					return nil, err
+				}
+				return watchedConn{c.(*net.TCPConn), deadlines}, nil
+			}
+			e := newTestExchange(t, cfg)
+			for range 3 {
+				req := exchangeRequest(srv.URL)
+				wantOutcome(t, e.Exchange(t.Context(), req), refresh.PhaseAnswered, "")
+				if len(deadlines) != 2 {
+					t.Fatalf("deadline set %d times, want once and cleared", len(deadlines))
+				}
+				if set, cleared := <-deadlines, <-deadlines; !set.Equal(req.Deadline) || !cleared.IsZero() {
+					t.Errorf("deadline %v, want %v; afterwards %v, want none", set, req.Deadline, cleared)
+				}
+			}
+			if dials != 1 {
+				t.Errorf("%d connections, want one", dials)
+			}
+		})
 	}
 }
 
