@@ -1,0 +1,48 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/freshetdev/freshet/bench/authd"
+	"github.com/freshetdev/freshet/bench/contest/bare"
+	"github.com/freshetdev/freshet/bench/contest/fresh"
+	"github.com/freshetdev/freshet/internal/authserver"
+)
+
+// The authorization server's endpoints.
+const (
+	strict = "strict"
+	static = "none"  // refresh tokens stay the same
+	lossy  = "lossy" // strict, and takes long enough for a worker to be killed meanwhile
+	slow   = "slow"  // strict, and takes 300 ms
+	brief  = "brief" // strict, with tokens that are due again soon
+	slowBy = 300 * time.Millisecond
+)
+
+func endpoints() []authd.Endpoint {
+	return []authd.Endpoint{
+		{Name: strict, Rotation: authserver.RotationStrict},
+		{Name: static, Rotation: authserver.RotationNone},
+		{Name: lossy, Rotation: authserver.RotationStrict, Latency: 20 * time.Millisecond},
+		{Name: slow, Rotation: authserver.RotationStrict, Latency: slowBy},
+	}
+}
+
+// authdName is the authorization server's process.
+const authdName = "authd"
+
+// child runs one of this program's own worker processes, as contest.Env.Child starts them.
+func child(args []string) error {
+	run := map[string]func(arg string, in io.Reader, out io.Writer) error{
+		authdName:          func(_ string, in io.Reader, out io.Writer) error { return authd.Serve(endpoints(), in, out) },
+		bare.Name:          bare.Child,
+		fresh.EmbeddedName: fresh.Embedded,
+	}
+	if len(args) != 2 || run[args[0]] == nil {
+		return fmt.Errorf("no such child: %q", args)
+	}
+	return run[args[0]](args[1], os.Stdin, os.Stdout)
+}

@@ -1,0 +1,317 @@
+// Package fresh is Freshet itself, with the programs as they are shipped: freshet-worker and nats-server as processes, or
+// everything embedded in one; with the exchange in the worker or in freshet-worker exchanger.
+//
+// The scheduler is left out: the jobs are published by the harness, as a scheduler publishes them, while the lane's consumer
+// is paused. Go ends the pause.
+package fresh
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/freshetdev/freshet/bench/authd"
+	"github.com/freshetdev/freshet/bench/contest"
+	"github.com/freshetdev/freshet/bench/host"
+	"github.com/freshetdev/freshet/internal/app"
+	"github.com/freshetdev/freshet/internal/broker"
+	"github.com/freshetdev/freshet/internal/fleet"
+	"github.com/freshetdev/freshet/pkg/events"
+	"github.com/freshetdev/freshet/pkg/provider"
+	"github.com/freshetdev/freshet/pkg/refresh"
+	"github.com/freshetdev/freshet/pkg/seal"
+)
+
+// Provider is what the authorization server is called.
+const Provider = "acme"
+
+// Variant is what may differ.
+type Variant struct {
+	Name      string
+	Rotation  provider.Rotation // of the endpoint; empty: strict
+	SyncAll   bool              // nats-server syncs every write
+	Exchanger bool
+	Embedded  bool
+	Nodes     int      // of nats-server; more than one: a cluster, and every asset on three of them
+	Workers   int      // 0: one
+	Flags     []string // further flags of the workers
+}
+
+// Fresh is the contestant.
+type Fresh struct {
+	Broker     *broker.Broker
+	Definition provider.Definition
+	NATS       *fleet.NATS // nil where it is embedded
+
+	variant       Variant
+	env           contest.Env
+	keysets       app.KeysetFiles
+	grant, access *seal.Keyset
+	url           string
+	subscriber    *nats.Conn
+	workers       []*host.Process
+	exchanger     *host.Process
+	closers       []func() error
+
+	mu       sync.Mutex
+	versions map[string]uint64 // as heard, by account
+	grants   map[string]string // grant ids by account
+}
+
+var _ contest.Contestant = (*Fresh)(nil)
+
+// Start starts servers and workers, and applies the provider.
+func Start(ctx context.Context, env contest.Env, v Variant) (*Fresh, error) {
+	f := &Fresh{variant: v, env: env, versions: make(map[string]uint64), grants: make(map[string]string)}
+	f.Definition = provider.Definition{
+		Name: Provider, AuthURL: env.Auth.Tokens[env.Endpoint] + "/authorize", TokenURL: env.Auth.TokenURL(env.Endpoint),
+		ClientID: authd.ClientID, ClientSecrets: []seal.Secret{seal.NewSecret(authd.ClientSecret)}, AuthStyle: provider.AuthBasic,
+		Rotation: v.Rotation, Limits: provider.Limits{Concurrency: env.AtOnce},
+	}.WithDefaults()
+	for _, step := range []func(context.Context) error{f.makeKeysets, f.startNATS, f.setUp, f.startExchanger, f.startWorkers} {
+		if err := step(ctx); err != nil {
+			return nil, errors.Join(fmt.Errorf("start %s: %w", v.Name, err), f.Close())
+		}
+	}
+	return f, nil
+}
+
+// Info implements contest.Contestant.
+func (f *Fresh) Info() contest.Info {
+	i := contest.Info{
+		Name: f.variant.Name, Durability: "write before ack, fsync every 2 min",
+		Promise: "claim by compare-and-set, journal, durable event",
+	}
+	if f.variant.SyncAll {
+		i.Durability = "fsync on every write"
+	}
+	if f.variant.Nodes > 1 {
+		i.Durability += fmt.Sprintf(", on 3 of %d servers", f.variant.Nodes)
+	}
+	if f.variant.Exchanger {
+		i.Promise += ", answers outlive the worker"
+	}
+	return i
+}
+
+func (f *Fresh) makeKeysets(context.Context) (err error) {
+	if f.keysets, err = app.GenerateKeysets(filepath.Join(f.env.Dir, "keys")); err != nil {
+		return err
+	}
+	f.grant, f.access, err = f.keysets.Load()
+	return err
+}
+
+func (f *Fresh) startNATS(ctx context.Context) (err error) {
+	switch {
+	case f.variant.Embedded:
+		return nil // in the worker
+	case f.variant.Nodes > 1:
+		return f.startCluster(ctx)
+	}
+	cfg := fleet.NATSConfig{Binary: f.env.Programs.NATSServer, Dir: f.env.Dir}
+	if f.variant.SyncAll {
+		cfg.ConfigFile = filepath.Join(f.env.Dir, "nats.conf")
+		if err := os.WriteFile(cfg.ConfigFile, []byte("jetstream { sync_interval: always }\n"), 0o600); err != nil {
+			return err
+		}
+	}
+	if f.NATS, err = fleet.StartNATS(ctx, cfg); err != nil {
+		return err
+	}
+	f.closers = append(f.closers, f.NATS.Kill)
+	f.url = f.NATS.URL()
+	return nil
+}
+
+func (f *Fresh) startCluster(ctx context.Context) error {
+	c, err := fleet.StartCluster(ctx, fleet.NATSConfig{Binary: f.env.Programs.NATSServer, Dir: f.env.Dir}, f.variant.Nodes)
+	if err != nil {
+		return err
+	}
+	f.closers = append(f.closers, c.Close)
+	f.NATS, f.url = c.Nodes[0], c.Nodes[0].URLs()
+	return nil
+}
+
+// setUp connects, makes the assets and applies the provider. With everything embedded the worker's process is started first.
+func (f *Fresh) setUp(ctx context.Context) error {
+	if f.variant.Embedded {
+		if err := f.startEmbedded(ctx); err != nil {
+			return err
+		}
+	}
+	nc, err := nats.Connect(f.url, broker.ConnectOptions(broker.ConnectHooks{})...)
+	if err != nil {
+		return err
+	}
+	f.closers = append(f.closers, func() error { nc.Close(); return nil })
+	if f.Broker, err = broker.New(nc, broker.Config{}); err != nil {
+		return err
+	}
+	if err := f.setUpAssets(ctx); err != nil {
+		return err
+	}
+	return f.Apply(ctx, f.Definition)
+}
+
+// setUpAssets tries until the nodes of a cluster have found each other.
+func (f *Fresh) setUpAssets(ctx context.Context) error {
+	replicas := 1
+	if f.variant.Nodes > 1 {
+		replicas = 3
+	}
+	for tick := time.Tick(100 * time.Millisecond); ; {
+		_, err := f.Broker.Setup(ctx, broker.SetupConfig{Replicas: replicas})
+		if err == nil || replicas == 1 {
+			return err
+		}
+		select {
+		case <-tick:
+		case <-ctx.Done():
+			return errors.Join(err, ctx.Err())
+		}
+	}
+}
+
+// Apply applies a provider.
+func (f *Fresh) Apply(ctx context.Context, d provider.Definition) error {
+	_, err := app.Apply(ctx, f.Broker, f.grant, d, false)
+	return err
+}
+
+// subscribe begins to hear of renewals, on a connection of its own. It is done anew after each Load, so that enrolments are
+// not among them.
+func (f *Fresh) subscribe() error {
+	if f.subscriber != nil {
+		f.subscriber.Close()
+	}
+	nc, err := nats.Connect(f.url)
+	if err != nil {
+		return err
+	}
+	f.subscriber = nc
+	const prefix = "token.updated."
+	sub, err := nc.Subscribe(prefix+">", func(m *nats.Msg) {
+		_, account, _ := strings.Cut(m.Subject[len(prefix):], ".")
+		f.heard(account)
+	})
+	if err != nil {
+		return err
+	}
+	return errors.Join(sub.SetPendingLimits(-1, -1), nc.Flush())
+}
+
+// heard counts versions. The harness's accounts are plain, so that a subject has them as they are.
+func (f *Fresh) heard(account string) {
+	f.mu.Lock()
+	f.versions[account]++
+	f.mu.Unlock()
+	f.env.Heard(account)
+}
+
+// key is a credential's key.
+func key(account string) string { return Provider + "." + account }
+
+// job asks for a newer token than there is, whenever that was made, as a policy's cron does.
+func (f *Fresh) job(account string) refresh.Job {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return refresh.Job{Reason: events.ReasonCron, GrantID: f.grants[account], NewerThan: f.versions[account], IssuedAfter: f.Broker.Now()}
+}
+
+// Fill pauses the lane and publishes a job for each credential.
+func (f *Fresh) Fill(ctx context.Context) error {
+	if err := f.Halt(ctx); err != nil {
+		return err
+	}
+	f.mu.Lock()
+	accounts := make([]string, 0, len(f.grants))
+	for a := range f.grants {
+		accounts = append(accounts, a)
+	}
+	f.mu.Unlock()
+	js := f.Broker.JetStream()
+	futures := make([]jetstream.PubAckFuture, 0, len(accounts))
+	for _, a := range accounts {
+		future, err := js.PublishAsync(f.Broker.Names().JobKeySubject(key(a)), f.job(a).Encode(), jetstream.WithStallWait(time.Minute))
+		if err != nil {
+			return err
+		}
+		futures = append(futures, future)
+	}
+	for _, future := range futures {
+		select {
+		case <-future.Ok():
+		case err := <-future.Err():
+			if !queued(err) {
+				return fmt.Errorf("publish a job: %w", err)
+			}
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// queued reports whether a job for the credential is there already.
+func queued(err error) bool {
+	const maxMsgsPerSubject = 10077
+	var e *jetstream.APIError
+	return errors.As(err, &e) && e.ErrorCode == maxMsgsPerSubject
+}
+
+// Go ends the pause.
+func (f *Fresh) Go(ctx context.Context) error {
+	_, err := f.Broker.JetStream().ResumeConsumer(ctx, f.Broker.Names().JobsStream(), Provider)
+	return err
+}
+
+// Halt pauses the lane's consumer.
+func (f *Fresh) Halt(ctx context.Context) error {
+	_, err := f.Broker.JetStream().PauseConsumer(ctx, f.Broker.Names().JobsStream(), Provider, time.Now().Add(24*time.Hour))
+	return err
+}
+
+// Publish publishes one job.
+func (f *Fresh) Publish(ctx context.Context, account string) error {
+	return f.Broker.PublishJob(ctx, key(account), f.job(account), "")
+}
+
+// Held opens every record.
+func (f *Fresh) Held(ctx context.Context) (map[string]string, error) {
+	held := make(map[string]string)
+	err := f.Broker.Records(ctx, Provider+".>", func(s refresh.Stored, err error) error {
+		if err != nil {
+			return err
+		}
+		g, err := f.keys().OpenGrant(&s.Record)
+		held[s.Record.Account] = g.RefreshToken.Reveal()
+		return err
+	})
+	return held, err
+}
+
+// Close ends everything.
+func (f *Fresh) Close() error {
+	if f.subscriber != nil {
+		f.subscriber.Close()
+	}
+	errs := []error{f.exchanger.Kill()}
+	for _, w := range f.workers {
+		errs = append(errs, w.Kill())
+	}
+	for i := len(f.closers) - 1; i >= 0; i-- {
+		errs = append(errs, f.closers[i]())
+	}
+	f.closers = nil
+	return errors.Join(errs...)
+}
