@@ -7,8 +7,12 @@ import (
 	"time"
 
 	"github.com/freshetdev/freshet/bench/authd"
+	"github.com/freshetdev/freshet/bench/contest/asynqjobs"
 	"github.com/freshetdev/freshet/bench/contest/bare"
+	"github.com/freshetdev/freshet/bench/contest/casloop"
 	"github.com/freshetdev/freshet/bench/contest/fresh"
+	"github.com/freshetdev/freshet/bench/contest/redislock"
+	"github.com/freshetdev/freshet/bench/contest/riverjobs"
 	"github.com/freshetdev/freshet/internal/authserver"
 )
 
@@ -40,6 +44,10 @@ func child(args []string) error {
 		authdName:          func(_ string, in io.Reader, out io.Writer) error { return authd.Serve(endpoints(), in, out) },
 		bare.Name:          bare.Child,
 		fresh.EmbeddedName: fresh.Embedded,
+		casloop.Name:       casloop.Child,
+		redislock.Name:     redislock.Child,
+		asynqjobs.Name:     asynqjobs.Child,
+		riverjobs.Name:     riverjobs.Child,
 	}
 	if len(args) != 2 || run[args[0]] == nil {
 		return fmt.Errorf("no such child: %q", args)

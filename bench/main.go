@@ -4,30 +4,169 @@ package main
 
 import (
 	"context"
+	"errors"
+	"flag"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
+	"strings"
 	"syscall"
+
+	"github.com/freshetdev/freshet/bench/figures"
 )
 
 func main() {
-	if err := run(os.Args[1:]); err != nil {
+	if err := run(os.Args[1:], os.Stdout); err != nil && !errors.Is(err, flag.ErrHelp) {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-func run(args []string) error {
+// bench is one run of the command.
+type bench struct {
+	figures.Report
+	arena  *arena
+	quick  bool
+	runs   int
+	factor float64
+	only   []string
+	plots  string
+}
+
+// experiment is what can be asked for.
+type experiment struct {
+	name, doc string
+	run       func(context.Context, *bench) error
+}
+
+func experiments() []experiment {
+	return []experiment{
+		{"compare", "refreshes per second of everybody, in interleaved rounds", compare},
+	}
+}
+
+// size is how many credentials a round has where n is the usual.
+func (b *bench) size(n int) int {
+	if b.quick {
+		return min(n, 128)
+	}
+	return max(64, int(float64(n)*b.factor))
+}
+
+// pick chooses what a usual or a quick run does.
+func (b *bench) pick(usual, quick []int) []int {
+	if b.quick {
+		return quick
+	}
+	return usual
+}
+
+func run(args []string, out io.Writer) error {
 	if len(args) > 0 && args[0] == "child" {
 		return child(args[1:])
+	}
+	b := &bench{Report: figures.Report{Out: out}}
+	todo, jsonPath, err := b.parse(args)
+	if err != nil {
+		return err
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	defer stop()
-	a, err := openArena(ctx)
+	if b.arena, err = openArena(ctx); err != nil {
+		return err
+	}
+	b.Machine = machine(ctx)
+	b.printMachine()
+	for _, e := range todo {
+		if err = e.run(ctx, b); err != nil {
+			err = fmt.Errorf("%s: %w", e.name, err)
+			break
+		}
+	}
+	return errors.Join(err, b.arena.close(), b.finish(jsonPath))
+}
+
+// parse reads the command line.
+func (b *bench) parse(args []string) (todo []experiment, jsonPath string, err error) {
+	fs := flag.NewFlagSet("bench", flag.ContinueOnError)
+	fs.BoolVar(&b.quick, "quick", false, "everything tiny: whether it works, not how fast it is")
+	fs.IntVar(&b.runs, "runs", 5, "interleaved rounds that count")
+	fs.Float64Var(&b.factor, "size", 1, "factor for the number of credentials")
+	fs.StringVar(&b.plots, "plots", ".", "directory for the plots")
+	fs.StringVar(&jsonPath, "json", "", "file for all figures as JSON; - for standard output")
+	only := fs.String("only", "", "rows of the comparison to run, with commas between; empty: all")
+	fs.Usage = func() {
+		fmt.Fprintln(fs.Output(), "usage: go run . [flags] [experiment ...]\n\nWithout names every experiment is run:")
+		for _, e := range experiments() {
+			fmt.Fprintf(fs.Output(), "  %-10s %s\n", e.name, e.doc)
+		}
+		fs.PrintDefaults()
+	}
+	names, rest := split(args)
+	if err := fs.Parse(rest); err != nil {
+		return nil, "", err
+	}
+	names = append(names, fs.Args()...)
+	if *only != "" {
+		b.only = strings.Split(*only, ",")
+	}
+	if b.quick {
+		b.Quick, b.runs = true, min(b.runs, 2)
+	}
+	for _, e := range experiments() {
+		if len(names) == 0 || contains(&names, e.name) {
+			todo = append(todo, e)
+		}
+	}
+	if len(todo) == 0 || len(names) > 0 && names[0] != "" {
+		err = fmt.Errorf("no such experiment: %q; see --help", names)
+	}
+	return todo, jsonPath, err
+}
+
+// split takes the names that come before the first flag.
+func split(args []string) (names, rest []string) {
+	for i, a := range args {
+		if strings.HasPrefix(a, "-") {
+			return names, args[i:]
+		}
+		names = append(names, a)
+	}
+	return names, nil
+}
+
+// contains takes a name out of the list. A list that becomes empty keeps an empty name, so that it does not mean everything.
+func contains(names *[]string, name string) bool {
+	for i, n := range *names {
+		if n != name {
+			continue
+		}
+		*names = append((*names)[:i:i], (*names)[i+1:]...)
+		if len(*names) == 0 {
+			*names = []string{""}
+		}
+		return true
+	}
+	return false
+}
+
+// finish writes what is for programs and says how many targets were missed.
+func (b *bench) finish(jsonPath string) error {
+	if n := b.Failed(); n > 0 {
+		fmt.Fprintf(b.Out, "\n%d targets were missed.\n", n)
+	}
+	switch jsonPath {
+	case "":
+		return nil
+	case "-":
+		return b.WriteJSON(b.Out)
+	}
+	f, err := os.Create(filepath.Clean(jsonPath))
 	if err != nil {
 		return err
 	}
-	defer a.close()
-	return first(ctx, a)
+	return errors.Join(b.WriteJSON(f), f.Close())
 }
