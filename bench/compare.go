@@ -73,11 +73,11 @@ func startRedisLock(ctx context.Context, env contest.Env) (contest.Contestant, e
 }
 
 // competitors are the rows of the comparison.
-func competitors() []competitor {
+func (b *bench) competitors() []competitor {
 	return []competitor{
 		{rowBare, strict, 20_000, startBare},
 		{rowFreshet, strict, 10_000, freshet(fresh.Variant{Name: rowFreshet})},
-		{"freshet embedded", strict, 10_000, freshet(fresh.Variant{Name: "freshet embedded", Embedded: true})},
+		{"freshet embedded", strict, 10_000, freshet(fresh.Variant{Name: "freshet embedded", Embedded: true, Profile: b.profile})},
 		{rowSync, strict, 4_000, freshet(fresh.Variant{Name: rowSync, SyncAll: true})},
 		{"freshet class none", static, 10_000, freshet(fresh.Variant{Name: "freshet class none", Rotation: provider.RotationNone})},
 		{"freshet exchanger", strict, 8_000, freshet(fresh.Variant{Name: "freshet exchanger", Exchanger: true})},
@@ -92,7 +92,7 @@ func competitors() []competitor {
 
 // compare measures everybody in interleaved rounds, at 64 and at 256 at once.
 func compare(ctx context.Context, b *bench) error {
-	for _, atOnce := range b.pick([]int{64, 256}, []int{64}) {
+	for _, atOnce := range b.pick(b.atOnce, []int{64}) {
 		if err := compareAt(ctx, b, atOnce); err != nil {
 			return err
 		}
@@ -103,7 +103,7 @@ func compare(ctx context.Context, b *bench) error {
 func compareAt(ctx context.Context, b *bench, atOnce int) error {
 	b.Title("Refreshes per second, %d at once, %d interleaved rounds", atOnce, b.runs)
 	var rows []competitor
-	for _, c := range competitors() {
+	for _, c := range b.competitors() {
 		if b.wanted(c.name) {
 			rows = append(rows, c)
 		}

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -32,7 +33,10 @@ type bench struct {
 	runs   int
 	factor float64
 	only   []string
+	atOnce []int
 	plots  string
+	// profile is a file for the CPU profile of Freshet with everything embedded; empty: none.
+	profile string
 }
 
 // experiment is what can be asked for.
@@ -97,6 +101,8 @@ func (b *bench) parse(args []string) (todo []experiment, jsonPath string, err er
 	fs.Float64Var(&b.factor, "size", 1, "factor for the number of credentials")
 	fs.StringVar(&b.plots, "plots", ".", "directory for the plots")
 	fs.StringVar(&jsonPath, "json", "", "file for all figures as JSON; - for standard output")
+	fs.StringVar(&b.profile, "cpuprofile", "", "file for a CPU profile of the row freshet embedded; give --only 'freshet embedded' too")
+	atOnce := fs.String("at-once", "64,256", "refreshes in flight in the comparison, with commas between")
 	only := fs.String("only", "", "rows of the comparison to run, with commas between; empty: all")
 	fs.Usage = func() {
 		fmt.Fprintln(fs.Output(), "usage: go run . [flags] [experiment ...]\n\nWithout names every experiment is run:")
@@ -112,6 +118,13 @@ func (b *bench) parse(args []string) (todo []experiment, jsonPath string, err er
 	names = append(names, fs.Args()...)
 	if *only != "" {
 		b.only = strings.Split(*only, ",")
+	}
+	for field := range strings.SplitSeq(*atOnce, ",") {
+		n, err := strconv.Atoi(field)
+		if err != nil {
+			return nil, "", fmt.Errorf("--at-once %q: want numbers with commas between", *atOnce)
+		}
+		b.atOnce = append(b.atOnce, n)
 	}
 	if b.quick {
 		b.Quick, b.runs = true, min(b.runs, 2)

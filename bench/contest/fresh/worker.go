@@ -7,7 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
+	"runtime/pprof"
 
 	"github.com/rs/zerolog"
 
@@ -122,10 +124,11 @@ type embeddedConfig struct {
 	Dir     string
 	Keysets app.KeysetFiles
 	SyncAll bool
+	Profile string
 }
 
 func (f *Fresh) startEmbedded(ctx context.Context) error {
-	cfg, err := json.Marshal(embeddedConfig{f.env.Dir, f.keysets, f.variant.SyncAll})
+	cfg, err := json.Marshal(embeddedConfig{f.env.Dir, f.keysets, f.variant.SyncAll, f.variant.Profile})
 	if err != nil {
 		return err
 	}
@@ -140,8 +143,8 @@ func (f *Fresh) startEmbedded(ctx context.Context) error {
 	return nil
 }
 
-// Embedded is what the child process does: nats-server, and a worker from the first line of its standard input to the end of
-// it. The harness sets up in between.
+// Embedded is what the child process does: nats-server, and a worker from the first line of its standard input to the
+// second. The harness sets up before the first.
 func Embedded(arg string, in io.Reader, out io.Writer) error {
 	var cfg embeddedConfig
 	if err := json.Unmarshal([]byte(arg), &cfg); err != nil {
@@ -160,10 +163,40 @@ func Embedded(arg string, in io.Reader, out io.Writer) error {
 		return lines.Err()
 	}
 	go func() {
-		_, _ = io.Copy(io.Discard, in) // the harness is gone
+		lines.Scan() // the end, or the harness is gone
 		cancel()
 	}()
-	return work(ctx, s, cfg, out)
+	stop, err := profile(cfg.Profile)
+	if err != nil {
+		return err
+	}
+	return errors.Join(work(ctx, s, cfg, out), stop())
+}
+
+// profile writes a CPU profile, if there is a file for it.
+func profile(path string) (stop func() error, err error) {
+	if path == "" {
+		return func() error { return nil }, nil
+	}
+	file, err := os.Create(path)
+	if err != nil {
+		return nil, err
+	}
+	return func() error {
+		pprof.StopCPUProfile()
+		return file.Close()
+	}, pprof.StartCPUProfile(file)
+}
+
+// finishProfile lets the child that is everything end by itself, so that its profile is complete.
+func (f *Fresh) finishProfile() error {
+	if f.variant.Profile == "" {
+		return nil
+	}
+	err := f.workers[0].Say("end")
+	for f.workers[0].Await(context.Background(), "\x00") == nil { // until it has ended
+	}
+	return err
 }
 
 // work runs a worker as freshet run does.
