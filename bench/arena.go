@@ -22,7 +22,7 @@ type arena struct {
 	auth     *authd.Client
 
 	authProcess *host.Process
-	made        int // contestants so far
+	made        atomic.Int64 // contestants so far
 }
 
 // openArena builds the programs and starts the authorization server.
@@ -73,8 +73,7 @@ type starter func(ctx context.Context, env contest.Env) (contest.Contestant, err
 
 // enter starts a contestant against an endpoint and loads n grants.
 func (a *arena) enter(ctx context.Context, start starter, endpoint string, atOnce, n int) (*entrant, error) {
-	a.made++
-	e := &entrant{prefix: fmt.Sprintf("c%03d", a.made)}
+	e := &entrant{prefix: fmt.Sprintf("c%03d", a.made.Add(1))}
 	e.ears.changed = make(chan struct{}, 1)
 	env := contest.Env{
 		Dir: filepath.Join(a.dir, e.prefix), Programs: a.programs, Self: a.self, Auth: a.auth, Endpoint: endpoint, AtOnce: atOnce,

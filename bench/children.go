@@ -20,19 +20,30 @@ import (
 const (
 	strict = "strict"
 	static = "none"  // refresh tokens stay the same
-	lossy  = "lossy" // strict, and takes long enough for a worker to be killed meanwhile
 	slow   = "slow"  // strict, and takes 300 ms
 	brief  = "brief" // strict, with tokens that are due again soon
 	slowBy = 300 * time.Millisecond
 )
 
+// The endpoints of those whose workers are killed: strict, each with a ledger of its own, and slow enough for a worker to
+// be killed while it waits for an answer.
+const (
+	lossyOnes = 6
+	lossyBy   = 20 * time.Millisecond
+)
+
+func lossy(i int) string { return fmt.Sprintf("lossy-%d", i) }
+
 func endpoints() []authd.Endpoint {
-	return []authd.Endpoint{
+	list := []authd.Endpoint{
 		{Name: strict, Rotation: authserver.RotationStrict},
 		{Name: static, Rotation: authserver.RotationNone},
-		{Name: lossy, Rotation: authserver.RotationStrict, Latency: 20 * time.Millisecond},
 		{Name: slow, Rotation: authserver.RotationStrict, Latency: slowBy},
 	}
+	for i := range lossyOnes {
+		list = append(list, authd.Endpoint{Name: lossy(i), Rotation: authserver.RotationStrict, Latency: lossyBy})
+	}
+	return list
 }
 
 // authdName is the authorization server's process.

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/freshetdev/freshet/bench/contest"
 	"github.com/freshetdev/freshet/bench/contest/asynqjobs"
 	"github.com/freshetdev/freshet/bench/contest/bare"
@@ -137,14 +139,24 @@ func (b *bench) enterAll(ctx context.Context, rows []competitor, atOnce int) (en
 		}
 		return errors.Join(errs...)
 	}
-	for _, c := range rows {
-		e, err := b.arena.enter(ctx, c.start, c.endpoint, atOnce, b.size(c.size))
-		if err != nil {
-			return entrants, closeAll, fmt.Errorf("%s: %w", c.name, err)
-		}
-		entrants = append(entrants, e)
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(4)
+	started := make([]*entrant, len(rows))
+	for i, c := range rows {
+		g.Go(func() (err error) {
+			if started[i], err = b.arena.enter(ctx, c.start, c.endpoint, atOnce, b.size(c.size)); err != nil {
+				return fmt.Errorf("%s: %w", c.name, err)
+			}
+			return nil
+		})
 	}
-	return entrants, closeAll, nil
+	err = g.Wait()
+	for _, e := range started {
+		if e != nil {
+			entrants = append(entrants, e)
+		}
+	}
+	return entrants, closeAll, err
 }
 
 // ratios divides run by run: what the machine did meanwhile touches both.

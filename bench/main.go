@@ -48,6 +48,8 @@ type experiment struct {
 func experiments() []experiment {
 	return []experiment{
 		{"compare", "refreshes per second of everybody, in interleaved rounds", compare},
+		{"lost", "what is lost when the worker is killed, counted by the authorization server", lost},
+		{"latency", "from a job's publication to the event in another process, 200 a second", latency},
 	}
 }
 

@@ -42,10 +42,11 @@ type Variant struct {
 	SyncAll   bool              // nats-server syncs every write
 	Exchanger bool
 	Embedded  bool
-	Nodes     int      // of nats-server; more than one: a cluster, and every asset on three of them
-	Workers   int      // 0: one
-	Flags     []string // further flags of the workers
-	Profile   string   // file for a CPU profile; with Embedded only
+	Nodes     int               // of nats-server; more than one: a cluster, and every asset on three of them
+	Workers   int               // 0: one
+	Flags     []string          // further flags of the workers
+	Timeout   provider.Duration // of a token request; 0: the default
+	Profile   string            // file for a CPU profile; with Embedded only
 }
 
 // Fresh is the contestant.
@@ -79,7 +80,7 @@ func Start(ctx context.Context, env contest.Env, v Variant) (*Fresh, error) {
 	f.Definition = provider.Definition{
 		Name: Provider, AuthURL: env.Auth.Tokens[env.Endpoint] + "/authorize", TokenURL: env.Auth.TokenURL(env.Endpoint),
 		ClientID: authd.ClientID, ClientSecrets: []seal.Secret{seal.NewSecret(authd.ClientSecret)}, AuthStyle: provider.AuthBasic,
-		Rotation: v.Rotation, Limits: provider.Limits{Concurrency: env.AtOnce},
+		Rotation: v.Rotation, Limits: provider.Limits{Concurrency: env.AtOnce, Timeout: v.Timeout},
 	}.WithDefaults()
 	for _, step := range []func(context.Context) error{f.makeKeysets, f.startNATS, f.setUp, f.startExchanger, f.startWorkers} {
 		if err := step(ctx); err != nil {
@@ -308,6 +309,19 @@ func (f *Fresh) Held(ctx context.Context) (map[string]string, error) {
 		return err
 	})
 	return held, err
+}
+
+// Flagged returns the accounts whose record says that an attempt's outcome is not known: whoever looks, knows.
+func (f *Fresh) Flagged(ctx context.Context) (map[string]bool, error) {
+	flagged := make(map[string]bool)
+	err := f.Broker.Records(ctx, Provider+".>", func(s refresh.Stored, err error) error {
+		r := &s.Record
+		if err == nil && (r.Claim != nil || r.Doubt != nil || r.State != refresh.StateActive) {
+			flagged[r.Account] = true
+		}
+		return err
+	})
+	return flagged, err
 }
 
 // Close ends everything.
