@@ -44,7 +44,7 @@ func latency(ctx context.Context, b *bench) error {
 		return errors.Join(err, closeAll())
 	}
 	delays := make([][2][]float64, len(rows)) // p50 and p99 of each run
-	for run := range b.runs + 1 { // the first is to warm up
+	for run := range b.runs + 1 {             // the first is to warm up
 		for i, e := range entrants {
 			d, err := openLoop(ctx, e)
 			if err != nil {

@@ -50,6 +50,9 @@ func experiments() []experiment {
 		{"compare", "refreshes per second of everybody, in interleaved rounds", compare},
 		{"lost", "what is lost when the worker is killed, counted by the authorization server", lost},
 		{"latency", "from a job's publication to the event in another process, 200 a second", latency},
+		{"slow", "one worker before a provider that takes 300 ms, 1,024 requests in flight", slowProvider},
+		{"start", "sizes of the programs, and from their start to work", startUp},
+		{"many", "a million credentials: import, the scheduler's start and lag, reads", many},
 	}
 }
 

@@ -9,16 +9,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/freshetdev/freshet/bench/authd"
 	"github.com/freshetdev/freshet/bench/contest"
@@ -35,6 +34,9 @@ import (
 // Provider is what the authorization server is called.
 const Provider = "acme"
 
+// None as a number of workers starts none.
+const None = -1
+
 // Variant is what may differ.
 type Variant struct {
 	Name      string
@@ -43,7 +45,8 @@ type Variant struct {
 	Exchanger bool
 	Embedded  bool
 	Nodes     int               // of nats-server; more than one: a cluster, and every asset on three of them
-	Workers   int               // 0: one
+	Workers   int               // 0: one; None: none
+	Lanes     int               // providers that the accounts are spread over; 0: one
 	Flags     []string          // further flags of the workers
 	Timeout   provider.Duration // of a token request; 0: the default
 	Profile   string            // file for a CPU profile; with Embedded only
@@ -52,8 +55,10 @@ type Variant struct {
 // Fresh is the contestant.
 type Fresh struct {
 	Broker     *broker.Broker
-	Definition provider.Definition
-	NATS       *fleet.NATS // nil where it is embedded
+	Definition provider.Definition // of the first lane
+	NATS       *fleet.NATS         // nil where it is embedded
+	// Most bounds how many credentials Fill makes due; 0: all.
+	Most int
 
 	variant       Variant
 	env           contest.Env
@@ -65,18 +70,24 @@ type Fresh struct {
 	exchanger     *host.Process
 	closers       []func() error
 
-	last string // the account whose job Go publishes
+	lanes []string // names of the providers
+	last  []string // the accounts whose jobs Go publishes
 
 	mu       sync.Mutex
 	versions map[string]uint64 // as heard, by account
-	grants   map[string]string // grant ids by account
+	grants   map[string]grant  // by account
+}
+
+// grant is what a job must name.
+type grant struct {
+	lane, id string
 }
 
 var _ contest.Contestant = (*Fresh)(nil)
 
 // Start starts servers and workers, and applies the provider.
 func Start(ctx context.Context, env contest.Env, v Variant) (*Fresh, error) {
-	f := &Fresh{variant: v, env: env, versions: make(map[string]uint64), grants: make(map[string]string)}
+	f := &Fresh{variant: v, env: env, versions: make(map[string]uint64), grants: make(map[string]grant)}
 	f.Definition = provider.Definition{
 		Name: Provider, AuthURL: env.Auth.Tokens[env.Endpoint] + "/authorize", TokenURL: env.Auth.TokenURL(env.Endpoint),
 		ClientID: authd.ClientID, ClientSecrets: []seal.Secret{seal.NewSecret(authd.ClientSecret)}, AuthStyle: provider.AuthBasic,
@@ -166,7 +177,21 @@ func (f *Fresh) setUp(ctx context.Context) error {
 	if err := f.setUpAssets(ctx); err != nil {
 		return err
 	}
-	return f.Apply(ctx, f.Definition)
+	for i := range max(1, f.variant.Lanes) {
+		if err := f.Apply(ctx, f.lane(i)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// lane is the i-th provider: the same authorization server under another name.
+func (f *Fresh) lane(i int) provider.Definition {
+	d := f.Definition
+	if i > 0 {
+		d.Name = fmt.Sprintf("%s-%d", Provider, i)
+	}
+	return d
 }
 
 // setUpAssets tries until the nodes of a cluster have found each other.
@@ -188,8 +213,9 @@ func (f *Fresh) setUpAssets(ctx context.Context) error {
 	}
 }
 
-// Apply applies a provider.
+// Apply applies a provider, whose lane is Fill's, Go's and Halt's as well.
 func (f *Fresh) Apply(ctx context.Context, d provider.Definition) error {
+	f.lanes = append(f.lanes, d.Name)
 	_, err := app.Apply(ctx, f.Broker, f.grant, d, false)
 	return err
 }
@@ -224,30 +250,46 @@ func (f *Fresh) heard(account string) {
 	f.env.Heard(account)
 }
 
-// key is a credential's key.
-func key(account string) string { return Provider + "." + account }
-
 // job asks for a newer token than there is, whenever that was made, as a policy's cron does.
-func (f *Fresh) job(account string) refresh.Job {
+func (f *Fresh) job(account string) (key string, j refresh.Job) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return refresh.Job{Reason: events.ReasonCron, GrantID: f.grants[account], NewerThan: f.versions[account], IssuedAfter: f.Broker.Now()}
+	g := f.grants[account]
+	j = refresh.Job{Reason: events.ReasonCron, GrantID: g.id, NewerThan: f.versions[account], IssuedAfter: f.Broker.Now()}
+	return g.lane + "." + account, j
 }
 
-// Fill pauses the lane and publishes a job for each credential but one. That one is for Go: nats-server looks at a consumer
-// that runs again only when a message comes, or at the next heartbeat, seconds later.
+// due chooses the accounts of a round, and of each lane one for Go: nats-server looks at a consumer that runs again only when
+// a message comes, or at the next heartbeat, seconds later.
+func (f *Fresh) due() (accounts, last []string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	seen, n := make(map[string]bool), 0
+	for account, g := range f.grants {
+		if n++; f.Most > 0 && n > f.Most {
+			break
+		}
+		if seen[g.lane] {
+			accounts = append(accounts, account)
+			continue
+		}
+		seen[g.lane] = true
+		last = append(last, account)
+	}
+	return accounts, last
+}
+
+// Fill pauses the lanes and publishes a job for each credential, but for those that Go publishes.
 func (f *Fresh) Fill(ctx context.Context) error {
 	if err := f.Halt(ctx); err != nil {
 		return err
 	}
-	f.mu.Lock()
-	accounts := slices.Collect(maps.Keys(f.grants))
-	f.mu.Unlock()
-	f.last = accounts[len(accounts)-1]
-	js := f.Broker.JetStream()
+	var accounts []string
+	accounts, f.last = f.due()
 	var futures []jetstream.PubAckFuture
-	for _, a := range accounts[:len(accounts)-1] {
-		future, err := js.PublishAsync(f.Broker.Names().JobKeySubject(key(a)), f.job(a).Encode(), jetstream.WithStallWait(time.Minute))
+	for _, a := range accounts {
+		key, job := f.job(a)
+		future, err := f.Broker.JetStream().PublishAsync(f.Broker.Names().JobKeySubject(key), job.Encode(), jetstream.WithStallWait(time.Minute))
 		if err != nil {
 			return err
 		}
@@ -274,33 +316,55 @@ func queued(err error) bool {
 	return errors.As(err, &e) && e.ErrorCode == maxMsgsPerSubject
 }
 
-// Go ends the pause, and publishes the last job.
+// Go ends the pauses, and publishes the last jobs.
 func (f *Fresh) Go(ctx context.Context) error {
-	if _, err := f.Broker.JetStream().ResumeConsumer(ctx, f.Broker.Names().JobsStream(), Provider); err != nil || f.last == "" {
+	js, stream := f.Broker.JetStream(), f.Broker.Names().JobsStream()
+	err := each(ctx, f.lanes, func(ctx context.Context, lane string) error {
+		_, err := js.ResumeConsumer(ctx, stream, lane)
+		return err
+	})
+	if err != nil {
 		return err
 	}
-	err := f.Publish(ctx, f.last)
-	if f.last = ""; errors.Is(err, broker.ErrQueued) {
+	last := f.last
+	f.last = nil
+	return each(ctx, last, func(ctx context.Context, account string) error {
+		if err := f.Publish(ctx, account); !errors.Is(err, broker.ErrQueued) {
+			return err
+		}
 		return nil
-	}
-	return err
+	})
 }
 
-// Halt pauses the lane's consumer.
+// Halt pauses the lanes' consumers.
 func (f *Fresh) Halt(ctx context.Context) error {
-	_, err := f.Broker.JetStream().PauseConsumer(ctx, f.Broker.Names().JobsStream(), Provider, time.Now().Add(24*time.Hour))
-	return err
+	js, stream := f.Broker.JetStream(), f.Broker.Names().JobsStream()
+	return each(ctx, f.lanes, func(ctx context.Context, lane string) error {
+		_, err := js.PauseConsumer(ctx, stream, lane, time.Now().Add(24*time.Hour))
+		return err
+	})
+}
+
+// each calls do for each of them, many at once.
+func each(ctx context.Context, names []string, do func(context.Context, string) error) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(storedAtOnce)
+	for _, name := range names {
+		g.Go(func() error { return do(ctx, name) })
+	}
+	return g.Wait()
 }
 
 // Publish publishes one job.
 func (f *Fresh) Publish(ctx context.Context, account string) error {
-	return f.Broker.PublishJob(ctx, key(account), f.job(account), "")
+	key, job := f.job(account)
+	return f.Broker.PublishJob(ctx, key, job, "")
 }
 
 // Held opens every record.
 func (f *Fresh) Held(ctx context.Context) (map[string]string, error) {
 	held := make(map[string]string)
-	err := f.Broker.Records(ctx, Provider+".>", func(s refresh.Stored, err error) error {
+	err := f.Broker.Records(ctx, "", func(s refresh.Stored, err error) error {
 		if err != nil {
 			return err
 		}
@@ -314,7 +378,7 @@ func (f *Fresh) Held(ctx context.Context) (map[string]string, error) {
 // Flagged returns the accounts whose record says that an attempt's outcome is not known: whoever looks, knows.
 func (f *Fresh) Flagged(ctx context.Context) (map[string]bool, error) {
 	flagged := make(map[string]bool)
-	err := f.Broker.Records(ctx, Provider+".>", func(s refresh.Stored, err error) error {
+	err := f.Broker.Records(ctx, "", func(s refresh.Stored, err error) error {
 		r := &s.Record
 		if err == nil && (r.Claim != nil || r.Doubt != nil || r.State != refresh.StateActive) {
 			flagged[r.Account] = true

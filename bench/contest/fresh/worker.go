@@ -21,7 +21,16 @@ import (
 // started is what a worker says when it is at work.
 const started = "worker started"
 
-func (f *Fresh) workerCount() int { return max(1, f.variant.Workers) }
+func (f *Fresh) workerCount() int {
+	switch f.variant.Workers {
+	case None:
+		return 0
+	case 0:
+		return 1
+	default:
+		return f.variant.Workers
+	}
+}
 
 // startWorkers starts the workers, and waits until they are at work: on a paused lane.
 func (f *Fresh) startWorkers(ctx context.Context) error {
@@ -63,6 +72,20 @@ func (f *Fresh) workerCommand(name string) host.Command {
 	return shell(host.Command{
 		Name: name, Path: f.env.Programs.Worker, Args: append(args, f.variant.Flags...), Env: []string{"NATS_URL=" + f.url},
 	})
+}
+
+// Scheduler starts a scheduler. It says "index is complete" when it has read every record.
+func (f *Fresh) Scheduler(name string) (*host.Process, error) {
+	return shell(host.Command{
+		Name: name, Path: f.env.Programs.Scheduler, Args: []string{"--name", name}, Env: []string{"NATS_URL=" + f.url},
+	}).Start()
+}
+
+// Import starts freshet import of a file. It says how far it is, and at last how many were imported.
+func (f *Fresh) Import(path string) (*host.Process, error) {
+	return shell(host.Command{Name: "freshet import", Path: f.env.Programs.Freshet, Env: []string{"NATS_URL=" + f.url}, Args: []string{
+		"import", path, "--progress", "--grant-keyset", f.keysets.Grant, "--access-keyset", f.keysets.Access,
+	}}).Start()
 }
 
 // shell makes a program that logs on its standard error say it on its standard output.

@@ -1,0 +1,323 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"golang.org/x/oauth2"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/freshetdev/freshet/bench/contest/fresh"
+	"github.com/freshetdev/freshet/bench/figures"
+	"github.com/freshetdev/freshet/bench/host"
+	"github.com/freshetdev/freshet/pkg/refresh"
+	"github.com/freshetdev/freshet/pkg/tokens"
+)
+
+// manyStage is a million credentials, imported by freshet import, with the lane's jobs taken by the harness: it acknowledges
+// them, as a worker that does nothing.
+type manyStage struct {
+	*bench
+	*entrant
+	fresh   *fresh.Fresh
+	n       int
+	expires []time.Time // by account number
+	nc      *nats.Conn
+}
+
+// many measures what grows with the number of credentials: import, the scheduler's start, how late it is, reads.
+func many(ctx context.Context, b *bench) error {
+	s := &manyStage{bench: b, n: 1_000_000}
+	if b.quick {
+		s.n = 500
+	} else if b.factor < 1 {
+		s.n = b.size(s.n)
+	}
+	b.Title("%d credentials", s.n)
+	var err error
+	// As many jobs as the queue takes: what is measured is the scheduler, not a lane that is full.
+	s.entrant, err = b.arena.enter(ctx, freshet(fresh.Variant{Name: rowFreshet, Workers: fresh.None}), strict, 10_000, 1)
+	if err != nil {
+		return err
+	}
+	s.fresh = s.Contestant.(*fresh.Fresh)
+	if s.nc, err = s.fresh.Connect(); err == nil {
+		err = errors.Join(s.importAll(ctx), s.schedule(ctx), s.readCold(ctx), s.readWarm(ctx))
+		s.nc.Close()
+	}
+	return errors.Join(err, s.Close())
+}
+
+// account is the i-th that is imported: with its provider a key of 30 bytes.
+func (s *manyStage) account(i int) string { return fmt.Sprintf("tenant-%03d-user-%07d", i%1000, i) }
+
+// writeFile writes lines for freshet import. The tokens end within an hour, and are due within it.
+func (s *manyStage) writeFile(path string) error {
+	file, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	out := bufio.NewWriter(file)
+	enc := json.NewEncoder(out)
+	ahead, within := 22*time.Minute, time.Hour // refreshed 15 to 21 minutes before the end
+	if s.quick {
+		within = time.Second
+	}
+	for i := range s.n {
+		at := time.Now().Add(ahead + rand.N(within)).UTC().Truncate(time.Second)
+		if i%100 == 0 {
+			at = time.Now().Add(-time.Minute).UTC().Truncate(time.Second) // overdue
+		}
+		s.expires = append(s.expires, at)
+		err = enc.Encode(map[string]any{
+			"provider": fresh.Provider, "account": s.account(i), "expires_at": at,
+			"refresh_token": fmt.Sprintf("refresh-%064d", i), "access_token": fmt.Sprintf("access-%065d", i),
+		})
+		if err != nil {
+			break
+		}
+	}
+	return errors.Join(err, out.Flush(), file.Close())
+}
+
+// importAll imports the file.
+func (s *manyStage) importAll(ctx context.Context) error {
+	path := filepath.Join(s.arena.dir, s.prefix+".jsonl")
+	if err := s.writeFile(path); err != nil {
+		return err
+	}
+	defer os.Remove(path)
+	began := time.Now()
+	p, err := s.fresh.Import(path)
+	if err != nil {
+		return err
+	}
+	var peak int64
+	said := 0
+	for {
+		line, err := p.Line(ctx)
+		if err != nil {
+			return fmt.Errorf("import: %w", err)
+		}
+		peak = max(peak, host.PeakRSS(p.PID()))
+		if strings.HasSuffix(line, "so far") {
+			said++
+			continue
+		}
+		if want := fmt.Sprintf("%d imported, 0 bad", s.n); line != want {
+			return fmt.Errorf("import said %q, want %q", line, want)
+		}
+		break
+	}
+	rate := float64(s.n) / time.Since(began).Seconds()
+	records, bytes, err := s.fresh.Stored(ctx)
+	s.Say(figures.Figure{Experiment: "many", Name: "import", Unit: "/s", Runs: []float64{rate}, Target: figures.AtLeast(20_000), Note: fmt.Sprintf("progress said %d times", said)})
+	s.Say(figures.Figure{Experiment: "many", Name: "import: peak memory seen", Unit: "MB", Runs: []float64{megabytes(peak)}})
+	s.Say(figures.Figure{Experiment: "many", Name: "stored per credential", Unit: "bytes", Runs: []float64{float64(bytes) / float64(records)}})
+	s.Say(figures.Figure{Experiment: "many", Name: "nats-server: memory", Unit: "MB", Runs: []float64{megabytes(host.RSS(s.Servers()[0]))}})
+	return err
+}
+
+// lags hears of jobs.
+type lags struct {
+	mu    sync.Mutex
+	first time.Time       // when the first job of all came
+	seen  map[string]bool // accounts
+	late  []float64       // ms after it was due, of each that became due after since
+	since time.Time
+}
+
+// schedule starts a scheduler and watches how soon it publishes.
+func (s *manyStage) schedule(ctx context.Context) error {
+	l := &lags{seen: make(map[string]bool), since: time.Now().Add(24 * time.Hour)}
+	const subject = "refresh.jobs." + fresh.Provider + "."
+	sub, err := s.nc.Subscribe(subject+">", func(m *nats.Msg) { l.hear(m.Subject[len(subject):], s.due) })
+	if err != nil {
+		return err
+	}
+	defer sub.Unsubscribe()
+	if err := errors.Join(sub.SetPendingLimits(-1, -1), s.fresh.Go(ctx)); err != nil {
+		return err
+	}
+	stop, err := s.ackAll(ctx)
+	if err != nil {
+		return err
+	}
+	defer stop()
+	began := time.Now()
+	took, p, err := timeScheduler(ctx, s.fresh)
+	if err != nil {
+		return errors.Join(err, p.Kill())
+	}
+	s.Say(figures.Figure{Experiment: "many", Name: "scheduler: start to complete index", Unit: "s", Runs: []float64{took.Seconds()}, Target: figures.AtMost(6)})
+	err = s.watch(ctx, l, p)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s.Say(figures.Figure{Experiment: "many", Name: "scheduler: start to first job, of one overdue", Unit: "s", Runs: []float64{l.first.Sub(began).Seconds()}})
+	if len(l.late) > 0 {
+		s.Say(figures.Figure{Experiment: "many", Name: "due to job published: p50", Unit: "ms", Runs: []float64{figures.Quantile(l.late, 0.5)}})
+		s.Say(figures.Figure{
+			Experiment: "many", Name: "due to job published: p99", Unit: "ms", Runs: []float64{figures.Quantile(l.late, 0.99)},
+			Target: figures.AtMost(1000), Note: fmt.Sprintf("%d jobs", len(l.late)),
+		})
+	}
+	return errors.Join(err, p.Kill())
+}
+
+// watch lets time pass until enough has become due. The first jobs after the start are overdue and do not count.
+func (s *manyStage) watch(ctx context.Context, l *lags, p *host.Process) error {
+	settle, window := 15*time.Second, 45*time.Second
+	if s.quick {
+		settle, window = 0, 2*time.Second
+	}
+	for _, d := range []time.Duration{settle, window} {
+		select {
+		case <-time.After(d):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		l.mu.Lock()
+		l.since = time.Now()
+		l.mu.Unlock()
+	}
+	s.Say(figures.Figure{
+		Experiment: "many", Name: "scheduler: memory per credential", Unit: "bytes", Note: "the whole process, beside this many credentials",
+		Runs: []float64{float64(host.RSS(p.PID())) / float64(s.n)},
+	})
+	return nil
+}
+
+// due is when a credential is due, by the account's number at its end.
+func (s *manyStage) due(account string) time.Time {
+	var i int
+	if _, err := fmt.Sscanf(account[strings.LastIndexByte(account, '-')+1:], "%d", &i); err != nil || i >= len(s.expires) {
+		return time.Time{}
+	}
+	end := s.expires[i]
+	return refresh.RefreshAt(fresh.Provider+"."+account, s.fresh.Definition.Refresh, end.Add(-time.Hour), end)
+}
+
+func (l *lags) hear(account string, due func(string) time.Time) {
+	now := time.Now()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.first.IsZero() {
+		l.first = now
+	}
+	if l.seen[account] {
+		return
+	}
+	l.seen[account] = true
+	if at := due(account); at.After(l.since) {
+		l.late = append(l.late, milliseconds(now.Sub(at)))
+	}
+}
+
+// ackAll takes every job and does nothing.
+func (s *manyStage) ackAll(ctx context.Context) (stop func(), err error) {
+	c, err := s.fresh.Broker.JetStream().Consumer(ctx, s.fresh.Broker.Names().JobsStream(), fresh.Provider)
+	if err != nil {
+		return nil, err
+	}
+	consuming, err := c.Consume(func(m jetstream.Msg) { _ = m.Ack() }) // one that is lost comes again
+	if err != nil {
+		return nil, err
+	}
+	return consuming.Stop, nil
+}
+
+// ids names n credentials that live, spread over all.
+func (s *manyStage) ids(n int) []string {
+	var ids []string
+	for i := 1; i < s.n && len(ids) < n; i += max(1, s.n/n) {
+		if i%100 != 0 {
+			ids = append(ids, fresh.Provider+"/"+s.account(i))
+		}
+	}
+	return ids
+}
+
+func (s *manyStage) openTokens(ctx context.Context) (*tokens.Client, error) {
+	return tokens.Open(ctx, s.nc, tokens.Config{AccessKeyset: s.fresh.Access()})
+}
+
+// readCold reads many tokens at once, by a client that has none.
+func (s *manyStage) readCold(ctx context.Context) error {
+	ids := s.ids(10_000)
+	var runs []float64
+	for range s.runs {
+		began := time.Now()
+		c, err := s.openTokens(ctx)
+		if err != nil {
+			return err
+		}
+		results, err := c.Get(ctx, ids...)
+		runs = append(runs, time.Since(began).Seconds())
+		c.Close()
+		for _, r := range results {
+			err = errors.Join(err, r.Err)
+		}
+		if err != nil {
+			return fmt.Errorf("read cold: %w", err)
+		}
+	}
+	s.Say(figures.Figure{Experiment: "many", Name: "tokens read cold", Unit: "s", Runs: runs, Target: figures.AtMost(0.5), Note: fmt.Sprintf("%d", len(ids))})
+	return nil
+}
+
+// readWarm asks for one of many tokens by its name, again and again.
+func (s *manyStage) readWarm(ctx context.Context) error {
+	c, err := s.openTokens(ctx)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	ids := s.ids(100_000)
+	var g errgroup.Group
+	g.SetLimit(64)
+	for _, id := range ids {
+		g.Go(func() error {
+			_, err := c.TokenSource(id).Token()
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return fmt.Errorf("warm up: %w", err)
+	}
+	var runs []float64
+	for range s.runs {
+		ns, err := timeReads(func(i int) (*oauth2.Token, error) { return c.TokenSource(ids[i%len(ids)]).Token() })
+		if err != nil {
+			return err
+		}
+		runs = append(runs, ns)
+	}
+	s.Say(figures.Figure{
+		Experiment: "many", Name: "warm token by name", Unit: "ns", Runs: runs, Target: figures.AtMost(300), Note: fmt.Sprintf("TokenSource(name).Token() among %d", len(ids)),
+	})
+	return nil
+}
+
+// timeReads returns how many nanoseconds a read takes, in an order that no cache foresees.
+func timeReads(read func(i int) (*oauth2.Token, error)) (float64, error) {
+	const n = 1 << 18
+	order := rand.Perm(n)
+	began := time.Now()
+	for _, i := range order {
+		if _, err := read(i); err != nil {
+			return 0, err
+		}
+	}
+	return float64(time.Since(began).Nanoseconds()) / n, nil
+}
