@@ -65,6 +65,7 @@ type entrant struct {
 	contest.Contestant
 	prefix string // of its accounts
 	stored int    // how many
+	most   int    // at most so many of them are due in a round; 0: all
 	ears   ears
 }
 
@@ -173,7 +174,11 @@ func (a *arena) drain(ctx context.Context, e *entrant) (round, error) {
 	if err := e.Fill(ctx); err != nil {
 		return fail(err)
 	}
-	e.ears.expect(e.stored)
+	due := e.stored
+	if e.most > 0 {
+		due = min(due, e.most)
+	}
+	e.ears.expect(due)
 	self, server, auth := host.CPU(e.Self()...), host.CPU(e.Servers()...), host.CPU(a.auth.PID)
 	began := time.Now()
 	if err := e.Go(ctx); err != nil {
@@ -184,7 +189,7 @@ func (a *arena) drain(ctx context.Context, e *entrant) (round, error) {
 		return fail(err)
 	}
 	r := round{
-		Refreshes: e.stored, Took: ended.Sub(began), Self: host.CPU(e.Self()...) - self,
+		Refreshes: due, Took: ended.Sub(began), Self: host.CPU(e.Self()...) - self,
 		Server: host.CPU(e.Servers()...) - server, Auth: host.CPU(a.auth.PID) - auth,
 	}
 	if err := e.Halt(ctx); err != nil {

@@ -53,6 +53,9 @@ func experiments() []experiment {
 		{"slow", "one worker before a provider that takes 300 ms, 1,024 requests in flight", slowProvider},
 		{"start", "sizes of the programs, and from their start to work", startUp},
 		{"many", "a million credentials: import, the scheduler's start and lag, reads", many},
+		{"herd", "100,000 tokens that end in the same minute, all overdue, and another lane beside them", herd},
+		{"micro", "Go benchmarks of Freshet's packages: tokens in memory, the scheduler's index", micro},
+		{"growth", "refreshes per second and bytes by credentials, lanes, workers, schedulers, replicas; plots", growth},
 	}
 }
 

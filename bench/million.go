@@ -70,7 +70,7 @@ func (s *manyStage) writeFile(path string) error {
 	}
 	out := bufio.NewWriter(file)
 	enc := json.NewEncoder(out)
-	ahead, within := 22*time.Minute, time.Hour // refreshed 15 to 21 minutes before the end
+	ahead, within := 17*time.Minute, time.Hour // refreshed 15 to 21 minutes before the end
 	if s.quick {
 		within = time.Second
 	}
@@ -177,7 +177,7 @@ func (s *manyStage) schedule(ctx context.Context) error {
 
 // watch lets time pass until enough has become due. The first jobs after the start are overdue and do not count.
 func (s *manyStage) watch(ctx context.Context, l *lags, p *host.Process) error {
-	settle, window := 15*time.Second, 45*time.Second
+	settle, window := 20*time.Second, 40*time.Second
 	if s.quick {
 		settle, window = 0, 2*time.Second
 	}

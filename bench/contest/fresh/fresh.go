@@ -6,6 +6,7 @@
 package fresh
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -234,7 +235,7 @@ func (f *Fresh) subscribe() error {
 	const prefix = "token.updated."
 	sub, err := nc.Subscribe(prefix+">", func(m *nats.Msg) {
 		_, account, _ := strings.Cut(m.Subject[len(prefix):], ".")
-		f.heard(account)
+		f.heard(account, version(m.Data))
 	})
 	if err != nil {
 		return err
@@ -242,12 +243,33 @@ func (f *Fresh) subscribe() error {
 	return errors.Join(sub.SetPendingLimits(-1, -1), nc.Flush())
 }
 
-// heard counts versions. The harness's accounts are plain, so that a subject has them as they are.
-func (f *Fresh) heard(account string) {
+// version reads the member of an event's body. Decoding all of it would cost the harness more than what it measures.
+func version(body []byte) (v uint64) {
+	const name = `"version":`
+	i := bytes.Index(body, []byte(name))
+	if i < 0 {
+		return 0
+	}
+	for _, c := range body[i+len(name):] {
+		if c < '0' || c > '9' {
+			break
+		}
+		v = 10*v + uint64(c-'0')
+	}
+	return v
+}
+
+// heard notes a version, once however often it is told. The harness's accounts are plain, so that a subject has them as they are.
+func (f *Fresh) heard(account string, v uint64) {
 	f.mu.Lock()
-	f.versions[account]++
+	known := v <= f.versions[account]
+	if !known {
+		f.versions[account] = v
+	}
 	f.mu.Unlock()
-	f.env.Heard(account)
+	if !known {
+		f.env.Heard(account)
+	}
 }
 
 // job asks for a newer token than there is, whenever that was made, as a policy's cron does.
@@ -284,6 +306,9 @@ func (f *Fresh) Fill(ctx context.Context) error {
 	if err := f.Halt(ctx); err != nil {
 		return err
 	}
+	if err := f.settle(ctx); err != nil {
+		return err
+	}
 	var accounts []string
 	accounts, f.last = f.due()
 	var futures []jetstream.PubAckFuture
@@ -307,6 +332,23 @@ func (f *Fresh) Fill(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// settleWithin is how long the last acks of a round may take. What a dead worker held takes longer, and nobody waits for it.
+const settleWithin = 2 * time.Second
+
+// settle waits until nothing is in flight: an event is told before its job is acknowledged, and until then the queue takes
+// no other job for the credential.
+func (f *Fresh) settle(ctx context.Context) error {
+	end := time.Now().Add(settleWithin)
+	return each(ctx, f.lanes, func(ctx context.Context, lane string) error {
+		for tick := time.Tick(10 * time.Millisecond); ; <-tick {
+			info, err := f.Broker.LaneInfo(ctx, lane)
+			if err != nil || info.AckPending == 0 || time.Now().After(end) {
+				return err
+			}
+		}
+	})
 }
 
 // queued reports whether a job for the credential is there already.
