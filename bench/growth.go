@@ -67,7 +67,7 @@ func byCredentials(ctx context.Context, b *bench) error {
 	}
 	f := e.Contestant.(*fresh.Fresh)
 	var rate, bytes, memory []point
-	for _, n := range b.sizes([]int{1_000, 10_000, 100_000, 1_000_000}, []int{100, 200}) {
+	for _, n := range b.sizes([]int{1_000, 10_000, 100_000, 1_000_000}, []int{100}) {
 		if err := b.arena.load(ctx, e, strict, n-e.stored); err != nil {
 			return errors.Join(err, e.Close())
 		}
@@ -108,7 +108,7 @@ func (b *bench) sizes(usual, quick []int) []int {
 func byLanes(ctx context.Context, b *bench) error {
 	b.Title("Growth: providers (lanes)")
 	var points []point
-	for _, n := range b.pick([]int{1, 10, 100, 1000}, []int{1, 10}) {
+	for _, n := range b.pick([]int{1, 10, 100, 1000}, []int{10}) {
 		runs, err := b.oneSeries(ctx, fresh.Variant{Name: rowFreshet, Lanes: n}, max(b.size(dueOfMany), n))
 		if err != nil {
 			return err
@@ -133,7 +133,7 @@ func (b *bench) oneSeries(ctx context.Context, v fresh.Variant, n int) ([]float6
 func byWorkers(ctx context.Context, b *bench) error {
 	b.Title("Growth: workers")
 	var points []point
-	for _, n := range b.pick([]int{1, 2, 4, 8, 16}, []int{1, 2}) {
+	for _, n := range b.pick([]int{1, 2, 4, 8, 16}, []int{2}) {
 		runs, err := b.oneSeries(ctx, fresh.Variant{Name: rowFreshet, Workers: n}, b.size(dueOfMany))
 		if err != nil {
 			return err
@@ -148,7 +148,7 @@ func byWorkers(ctx context.Context, b *bench) error {
 func bySchedulers(ctx context.Context, b *bench) error {
 	b.Title("Growth: schedulers, of which each publishes everything that is due")
 	var points []point
-	for _, n := range b.pick([]int{1, 2, 3}, []int{1, 2}) {
+	for _, n := range b.pick([]int{1, 2, 3}, []int{2}) {
 		var runs []float64
 		for range b.runs {
 			rate, err := b.scheduled(ctx, n, b.size(dueOfMany))
@@ -191,7 +191,7 @@ func (b *bench) scheduled(ctx context.Context, schedulers, n int) (rate float64,
 		if err != nil {
 			return 0, err
 		}
-		defer p.Kill()
+		defer func() { err = errors.Join(err, p.Kill()) }()
 	}
 	ctx, cancel := context.WithTimeout(ctx, roundWithin)
 	defer cancel()
@@ -203,7 +203,7 @@ func (b *bench) scheduled(ctx context.Context, schedulers, n int) (rate float64,
 func byReplicas(ctx context.Context, b *bench) error {
 	b.Title("Growth: replicas")
 	var points []point
-	for _, n := range []int{1, 3} {
+	for _, n := range b.pick([]int{1, 3}, []int{3}) {
 		runs, err := b.oneSeries(ctx, fresh.Variant{Name: rowFreshet, Nodes: n}, b.size(dueOfMany/2))
 		if err != nil {
 			return err

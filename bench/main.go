@@ -3,6 +3,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"flag"
@@ -14,6 +15,8 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/freshetdev/freshet/bench/figures"
 )
@@ -92,13 +95,49 @@ func run(args []string, out io.Writer) error {
 	}
 	b.Machine = machine(ctx)
 	b.printMachine()
-	for _, e := range todo {
-		if err = e.run(ctx, b); err != nil {
-			err = fmt.Errorf("%s: %w", e.name, err)
-			break
-		}
+	if b.quick {
+		err = b.together(ctx, todo)
+	} else {
+		err = b.inTurn(ctx, todo)
 	}
 	return errors.Join(err, b.arena.close(), b.finish(jsonPath))
+}
+
+// inTurn runs one experiment after the other, so that each has the machine to itself.
+func (b *bench) inTurn(ctx context.Context, todo []experiment) error {
+	for _, e := range todo {
+		if err := e.run(ctx, b); err != nil {
+			return fmt.Errorf("%s: %w", e.name, err)
+		}
+	}
+	return nil
+}
+
+// togetherAtOnce is how many experiments of a quick run share the machine.
+const togetherAtOnce = 4
+
+// together runs experiments side by side: quick figures mean nothing, so they may as well be had soon.
+func (b *bench) together(ctx context.Context, todo []experiment) error {
+	parts, outs := make([]*bench, len(todo)), make([]bytes.Buffer, len(todo))
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(togetherAtOnce)
+	for i, e := range todo {
+		part := *b
+		part.Out, part.Figures, part.Series = &outs[i], nil, nil
+		parts[i] = &part
+		g.Go(func() error {
+			if err := e.run(ctx, &part); err != nil {
+				return fmt.Errorf("%s: %w", e.name, err)
+			}
+			return nil
+		})
+	}
+	err := g.Wait()
+	for i, part := range parts {
+		_, _ = outs[i].WriteTo(b.Out) // a terminal or a buffer
+		b.Figures, b.Series = append(b.Figures, part.Figures...), append(b.Series, part.Series...)
+	}
+	return err
 }
 
 // parse reads the command line.

@@ -97,7 +97,7 @@ func (s *manyStage) importAll(ctx context.Context) error {
 	if err := s.writeFile(path); err != nil {
 		return err
 	}
-	defer os.Remove(path)
+	defer func() { _ = os.Remove(path) }() // the arena removes it as well
 	began := time.Now()
 	p, err := s.fresh.Import(path)
 	if err != nil {
@@ -146,7 +146,7 @@ func (s *manyStage) schedule(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer sub.Unsubscribe()
+	defer func() { _ = sub.Unsubscribe() }() // the connection ends as well
 	if err := errors.Join(sub.SetPendingLimits(-1, -1), s.fresh.Go(ctx)); err != nil {
 		return err
 	}

@@ -111,7 +111,7 @@ func (a admin) issue(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	buf := bufio.NewWriter(w)
-	defer buf.Flush()
+	defer func() { _ = buf.Flush() }() // the harness went away
 	enc := json.NewEncoder(buf)
 	for i := first; i < first+n; i++ {
 		t, err := s.Issue(fmt.Sprintf("%s-%07d", r.FormValue("prefix"), i), ClientID)
@@ -184,7 +184,7 @@ func (c *Client) Lost(ctx context.Context, endpoint string, held map[string]stri
 func (c *Client) do(ctx context.Context, method, url string, body any, read func(*json.Decoder) error) error {
 	pr, pw := io.Pipe()
 	go func() { _ = pw.CloseWithError(json.NewEncoder(pw).Encode(body)) }()
-	defer pr.Close()
+	defer func() { _ = pr.Close() }() // a pipe: never fails
 	req, err := http.NewRequestWithContext(ctx, method, url, pr)
 	if err != nil {
 		return err

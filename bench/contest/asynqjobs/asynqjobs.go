@@ -128,7 +128,7 @@ func Child(arg string, in io.Reader, out io.Writer) error {
 		return err
 	}
 	w := &worker{db: redistokens.Client(cfg.Redis, cfg.AtOnce), refresher: refresher.New(cfg.TokenURL, cfg.AtOnce)}
-	defer w.db.Close()
+	defer func() { _ = w.db.Close() }() // the process ends
 	return contest.Obey(in, out, func() (func(), error) {
 		s := asynq.NewServer(asynq.RedisClientOpt{Addr: cfg.Redis, PoolSize: cfg.AtOnce + 8}, asynq.Config{
 			Concurrency: cfg.AtOnce, TaskCheckInterval: cfg.CheckInterval, LogLevel: asynq.FatalLevel,

@@ -131,7 +131,7 @@ func Child(arg string, in io.Reader, out io.Writer) error {
 		return err
 	}
 	w := &worker{db: redistokens.Client(cfg.Redis, cfg.AtOnce), refresher: refresher.New(cfg.TokenURL, cfg.AtOnce), atOnce: cfg.AtOnce}
-	defer w.db.Close()
+	defer func() { _ = w.db.Close() }() // the process ends
 	return contest.Obey(in, out, func() (func(), error) {
 		ctx, cancel := context.WithCancel(context.Background())
 		done := make(chan struct{})
@@ -164,7 +164,7 @@ func (w *worker) run(ctx context.Context) {
 
 // refreshDue refreshes everything that is due now.
 func (w *worker) refreshDue(ctx context.Context) {
-	accounts, err := w.db.ZRangeByScore(ctx, due, &redis.ZRangeBy{Min: "-inf", Max: fmt.Sprint(time.Now().Unix())}).Result()
+	accounts, err := w.db.ZRangeArgs(ctx, redis.ZRangeArgs{Key: due, ByScore: true, Start: "-inf", Stop: time.Now().Unix()}).Result()
 	if err != nil {
 		return // the next tick tries again
 	}

@@ -123,7 +123,7 @@ func (j *Jobs) listen(ctx context.Context, url string, heard func(string)) error
 	}
 	ctx, j.cancel = context.WithCancel(context.Background())
 	j.hearing.Go(func() {
-		defer conn.Close(context.Background())
+		defer func() { _ = conn.Close(context.Background()) }() // nobody hears any more
 		for {
 			n, err := conn.WaitForNotification(ctx)
 			if err != nil {
