@@ -187,9 +187,9 @@ func (b *bench) scheduled(ctx context.Context, schedulers, n int) (rate float64,
 	}
 	began := time.Now()
 	for i := range schedulers {
-		p, err := f.Scheduler(fmt.Sprintf("scheduler-%d", i+1))
-		if err != nil {
-			return 0, err
+		p, startErr := f.Scheduler(fmt.Sprintf("scheduler-%d", i+1))
+		if startErr != nil {
+			return 0, startErr
 		}
 		defer func() { err = errors.Join(err, p.Kill()) }()
 	}
