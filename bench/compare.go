@@ -30,16 +30,17 @@ type competitor struct {
 
 // The names of rows that others are compared with.
 const (
-	rowBare    = "bare"
-	rowFreshet = "freshet"
-	rowSync    = "freshet fsync"
-	rowRedis   = "redis-lock"
-	rowAsynq   = "asynq"
-	rowRiver   = "river"
-	rowCAS     = "jetstream"
-	rowCASSync = "jetstream fsync"
-	fetchOften = 5 * time.Millisecond // river's FetchCooldown, tuned for throughput
-	checkOften = 5 * time.Millisecond // asynq's TaskCheckInterval, tuned for latency
+	rowBare      = "bare"
+	rowFreshet   = "freshet"
+	rowSync      = "freshet fsync"
+	rowRedis     = "redis-lock"
+	rowAsynq     = "asynq"
+	rowRiver     = "river"
+	rowRiverAsIs = "river as it comes"
+	rowCAS       = "jetstream"
+	rowCASSync   = "jetstream fsync"
+	fetchOften   = 5 * time.Millisecond // river's FetchCooldown, tuned for throughput
+	checkOften   = 5 * time.Millisecond // asynq's TaskCheckInterval, tuned for latency
 )
 
 func freshet(v fresh.Variant) starter {
@@ -85,8 +86,8 @@ func (b *bench) competitors() []competitor {
 		{"freshet exchanger", strict, 8_000, freshet(fresh.Variant{Name: "freshet exchanger", Exchanger: true})},
 		{rowRedis, strict, 8_000, startRedisLock},
 		{rowAsynq, strict, 5_000, asynq(asynqjobs.Variant{Name: rowAsynq})},
-		{rowRiver, strict, 2_000, river(riverjobs.Variant{Name: rowRiver, FetchCooldown: fetchOften})},
-		{"river as it comes", strict, 1_500, river(riverjobs.Variant{Name: "river as it comes"})},
+		{rowRiver, strict, 4_000, river(riverjobs.Variant{Name: rowRiver, FetchCooldown: fetchOften})},
+		{rowRiverAsIs, strict, 3_000, river(riverjobs.Variant{Name: rowRiverAsIs})},
 		{rowCAS, strict, 30_000, cas(rowCAS, false)},
 		{rowCASSync, strict, 8_000, cas(rowCASSync, true)},
 	}
@@ -216,6 +217,14 @@ func (b *bench) compareTable(entrants []*entrant, rounds [][]round, atOnce int) 
 	}
 }
 
+// faster names the row with the higher rate: a peer is compared with at its best.
+func faster(byName map[string][]round, a, b string) string {
+	if figures.Median(rates(byName[b])) > figures.Median(rates(byName[a])) {
+		return b
+	}
+	return a
+}
+
 // compareTargets says how Freshet stands against the others.
 func (b *bench) compareTargets(experiment string, byName map[string][]round) {
 	for _, t := range []struct {
@@ -224,7 +233,7 @@ func (b *bench) compareTargets(experiment string, byName map[string][]round) {
 	}{
 		{rowFreshet, rowBare, figures.AtLeast(0.65)},
 		{rowFreshet, rowAsynq, figures.AtLeast(3)},
-		{rowFreshet, rowRiver, figures.AtLeast(8)},
+		{rowFreshet, faster(byName, rowRiver, rowRiverAsIs), figures.AtLeast(8)},
 		{rowFreshet, rowRedis, figures.AtLeast(1.5)},
 	} {
 		if byName[t.a] != nil && byName[t.b] != nil {

@@ -26,7 +26,7 @@ func (b *bench) latencyRows() []competitor {
 		{rowAsynq, strict, n, asynq(asynqjobs.Variant{Name: rowAsynq})},
 		{"asynq, looks every 5 ms", strict, n, asynq(asynqjobs.Variant{Name: "asynq, looks every 5 ms", CheckInterval: checkOften})},
 		{rowRiver, strict, n, river(riverjobs.Variant{Name: rowRiver, FetchCooldown: fetchOften})},
-		{"river as it comes", strict, n, river(riverjobs.Variant{Name: "river as it comes"})},
+		{rowRiverAsIs, strict, n, river(riverjobs.Variant{Name: rowRiverAsIs})},
 	}
 }
 

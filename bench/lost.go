@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"time"
 
@@ -54,7 +55,7 @@ func lost(ctx context.Context, b *bench) error {
 		kills = 1
 	}
 	b.Title("What is lost when the worker is killed: %d kills, %d credentials, strict provider that takes %v", kills, n, lossyBy)
-	rows := b.lossRows()
+	rows := slices.DeleteFunc(b.lossRows(), func(r lossRow) bool { return !b.wanted(r.name) })
 	losses := make([]loss, len(rows))
 	g, ctx := errgroup.WithContext(ctx)
 	for i, row := range rows {

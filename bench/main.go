@@ -150,7 +150,7 @@ func (b *bench) parse(args []string) (todo []experiment, jsonPath string, err er
 	fs.StringVar(&jsonPath, "json", "", "file for all figures as JSON; - for standard output")
 	fs.StringVar(&b.profile, "cpuprofile", "", "file for a CPU profile of the row freshet embedded; give --only 'freshet embedded' too")
 	atOnce := fs.String("at-once", "64,256", "refreshes in flight in the comparison, with commas between")
-	only := fs.String("only", "", "rows of the comparison to run, with commas between; empty: all")
+	only := fs.String("only", "", "contestants to run, by the names of their rows, with commas between; empty: all")
 	fs.Usage = func() {
 		fmt.Fprintln(fs.Output(), "usage: go run . [flags] [experiment ...]\n\nWithout names every experiment is run:")
 		for _, e := range experiments() {
