@@ -7,7 +7,6 @@ var (
 	CheckVersion  = checkVersion
 	MergePause    = mergePause
 	MayResume     = mayResume
-	SlotLength    = slotLength
 	DeniedSubject = deniedSubject
 	BestSample    = bestSample
 )

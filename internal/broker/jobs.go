@@ -4,9 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
-	"strconv"
-	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -17,7 +14,7 @@ import (
 	"github.com/freshetdev/freshet/pkg/refresh"
 )
 
-// PublishJob queues a job for the credential under key. slot is the rate slot that it takes (RateSlot), "" where the
+// PublishJob queues a job for the credential under key. slot is the rate slot that it takes (provider.Rate.Slot), "" where the
 // provider has no rate. It fails with ErrQueued while another job for the credential is queued or in flight, and
 // with ErrSlotTaken when the slot is spent; after any other error the job may be queued or not.
 func (b *Broker) PublishJob(ctx context.Context, key string, job refresh.Job, slot string) error {
@@ -37,21 +34,6 @@ func (b *Broker) PublishJob(ctx context.Context, key string, job refresh.Job, sl
 	return nil
 }
 
-// RateSlot returns the id of the rate slot that now lies in, and when the next slot begins. Slots are as long as one
-// job takes of the rate; each takes one job, so that whoever publishes under its id keeps the rate over the fleet.
-// The rate must be above 0.
-func RateSlot(name string, now time.Time, rate provider.Rate) (id string, next time.Time) {
-	length := slotLength(rate).Nanoseconds()
-	slot := now.UnixNano() / length
-	return name + ":" + strconv.FormatInt(slot, 10), time.Unix(0, (slot+1)*length)
-}
-
-// slotLength is the time one job takes of a rate: whole nanoseconds, rounded up, at most a year.
-func slotLength(rate provider.Rate) time.Duration {
-	const year = 365 * 24 * time.Hour
-	return time.Duration(max(1, min(math.Ceil(float64(time.Second)/float64(rate)), float64(year))))
-}
-
 // Demand queues a job that somebody waits for, within the provider's rate: where a slot is taken it waits for the next.
 // ErrQueued means that a job is there already, which may ask for less: the caller tries again until the version it
 // wants, or a failure, appears.
@@ -63,7 +45,7 @@ func (b *Broker) Demand(ctx context.Context, c events.Credential, job refresh.Jo
 		return b.PublishJob(ctx, c.Key(), job, "")
 	}
 	for {
-		slot, next := RateSlot(c.Provider, b.Now(), rate)
+		slot, next := rate.Slot(c.Provider, b.Now())
 		err := b.PublishJob(ctx, c.Key(), job, slot)
 		if !errors.Is(err, ErrSlotTaken) {
 			return err

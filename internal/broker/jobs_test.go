@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"pgregory.net/rapid"
 
 	"github.com/freshetdev/freshet/internal/broker"
 	"github.com/freshetdev/freshet/internal/natstest"
@@ -69,38 +68,6 @@ func TestSlotIsSpentOnce(t *testing.T) {
 	}
 }
 
-func TestRateSlotsFollowEachOther(t *testing.T) {
-	t.Parallel()
-	rapid.Check(t, func(t *rapid.T) {
-		rate := provider.Rate(rapid.Float64Range(1.0/600, 1e6).Draw(t, "rate"))
-		now := time.Unix(rapid.Int64Range(1_600_000_000, 4_000_000_000).Draw(t, "s"), rapid.Int64Range(0, 999_999_999).Draw(t, "ns"))
-		id, next := broker.RateSlot("acme", now, rate)
-		after, _ := broker.RateSlot("acme", next, rate)
-		last, _ := broker.RateSlot("acme", next.Add(-1), rate)
-		if !next.After(now) || after == id || last != id || !strings.HasPrefix(id, "acme:") {
-			t.Fatalf("%s at %v, %s at %v, %s just before", id, now, after, next, last)
-		}
-		if length := broker.SlotLength(rate); next.Sub(now) > length || float64(time.Second)/float64(length) > float64(rate) {
-			t.Fatalf("a slot of %v for a rate of %v", length, float64(rate))
-		}
-	})
-}
-
-func TestRatesOfPeople(t *testing.T) {
-	t.Parallel()
-	for rate, want := range map[string]time.Duration{
-		"50/s": 20 * time.Millisecond, "1/s": time.Second, "60/m": time.Second, "10/m": 6 * time.Second, "7200/h": 500 * time.Millisecond,
-	} {
-		var r provider.Rate
-		if err := r.UnmarshalText([]byte(rate)); err != nil {
-			t.Fatal(err)
-		}
-		if got := broker.SlotLength(r); got < want || got > want+1 {
-			t.Errorf("%s: a slot of %v, want %v", rate, got, want)
-		}
-	}
-}
-
 func TestDemandsKeepTheRate(t *testing.T) {
 	natstest.Bubble(t, func(t *testing.T) {
 		b, _ := setUp(t)
@@ -142,7 +109,7 @@ func TestDemandEnds(t *testing.T) {
 	if err := b.Demand(t.Context(), events.Credential{Provider: "acme"}, job(1), 0); !errors.Is(err, events.ErrName) {
 		t.Errorf("want ErrName, got %v", err)
 	}
-	slot, _ := broker.RateSlot("acme", b.Now(), 1e-6)
+	slot, _ := provider.Rate(1e-6).Slot("acme", b.Now())
 	if err := b.PublishJob(t.Context(), "acme.bob", job(1), slot); err != nil {
 		t.Fatal(err)
 	}

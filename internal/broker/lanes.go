@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -15,7 +16,7 @@ import (
 // JetStream cannot change it afterwards.
 const laneMaxWaiting = 16384
 
-// EnsureLane creates the durable consumer of a provider, or brings the concurrency and the redelivery of
+// EnsureLane creates the durable consumer of a provider, or brings the concurrency, the redelivery and the rate of
 // an existing one to what the definition declares. Other differences are reported and left alone. A pause in the
 // provider's entry holds for a new lane as well. With dryRun nothing changes.
 func (b *Broker) EnsureLane(ctx context.Context, d provider.Definition, dryRun bool) (Change, error) {
@@ -52,7 +53,7 @@ func (b *Broker) ensureLane(ctx context.Context, d provider.Definition, dryRun b
 
 // checkRate refuses a rate whose slots are longer than the queue remembers them.
 func checkRate(r provider.Rate) error {
-	if r != 0 && slotLength(r) > jobsDedupWindow {
+	if r != 0 && r.SlotLength() > jobsDedupWindow {
 		slowest := provider.Rate(1 / jobsDedupWindow.Seconds())
 		return fmt.Errorf("rate %v cannot be kept over a fleet: want %v or more", r, slowest)
 	}
@@ -60,12 +61,16 @@ func checkRate(r provider.Rate) error {
 }
 
 func (b *Broker) laneConfig(d provider.Definition) jetstream.ConsumerConfig {
-	return jetstream.ConsumerConfig{
+	c := jetstream.ConsumerConfig{
 		Name: d.Name, Durable: d.Name, FilterSubject: b.names.LaneSubjects(d.Name),
 		DeliverPolicy: jetstream.DeliverAllPolicy, AckPolicy: jetstream.AckExplicitPolicy,
 		// Never give up on a job: one that was delivered too often would stay and block its subject for good.
 		MaxDeliver: -1, MaxAckPending: d.Limits.Concurrency, AckWait: d.Timing().AckWait, MaxWaiting: laneMaxWaiting,
 	}
+	if !d.Limits.Rate.IsZero() {
+		c.Metadata = map[string]string{provider.LaneRate: d.Limits.Rate.String()}
+	}
+	return c
 }
 
 type laneUpdate struct {
@@ -77,6 +82,7 @@ func (b *Broker) updateLane(ctx context.Context, change Change, u laneUpdate) (C
 	var ours, others differences
 	ours.compare("ack wait", u.have.AckWait, u.want.AckWait)
 	ours.compare("max ack pending", u.have.MaxAckPending, u.want.MaxAckPending)
+	ours.compare("rate", u.have.Metadata[provider.LaneRate], u.want.Metadata[provider.LaneRate])
 	others.compare("filter", u.have.FilterSubject, u.want.FilterSubject)
 	others.compare("deliver policy", u.have.DeliverPolicy, u.want.DeliverPolicy)
 	others.compare("ack policy", u.have.AckPolicy, u.want.AckPolicy)
@@ -98,6 +104,14 @@ func (b *Broker) updateLane(ctx context.Context, change Change, u laneUpdate) (C
 	// Everything else stays as it is, the pause above all: an update without one would end it.
 	next := u.have
 	next.AckWait, next.MaxAckPending = u.want.AckWait, u.want.MaxAckPending
+	next.Metadata = maps.Clone(u.have.Metadata)
+	delete(next.Metadata, provider.LaneRate)
+	if rate, ok := u.want.Metadata[provider.LaneRate]; ok {
+		if next.Metadata == nil {
+			next.Metadata = make(map[string]string, 1)
+		}
+		next.Metadata[provider.LaneRate] = rate
+	}
 	return change, b.putConsumer(ctx, next, "update")
 }
 

@@ -17,6 +17,8 @@ func TestEnsureLane(t *testing.T) {
 	b, _ := setUp(t)
 	slow := acme()
 	slow.Limits = provider.Limits{Concurrency: 3, Timeout: provider.Duration(time.Minute)}
+	rated := slow
+	rated.Limits.Rate = 10
 	for _, step := range []struct {
 		name   string
 		d      provider.Definition
@@ -29,6 +31,10 @@ func TestEnsureLane(t *testing.T) {
 		{"again", acme(), false, broker.ActionOK, ""},
 		{"update, dry run", slow, true, broker.ActionUpdate, "ack wait, max ack pending"},
 		{"update", slow, false, broker.ActionUpdate, "ack wait, max ack pending"},
+		{"again", slow, false, broker.ActionOK, ""},
+		{"a rate", rated, false, broker.ActionUpdate, "rate"},
+		{"again", rated, false, broker.ActionOK, ""},
+		{"no rate", slow, false, broker.ActionUpdate, "rate"},
 		{"again", slow, false, broker.ActionOK, ""},
 	} {
 		c, err := b.EnsureLane(t.Context(), step.d, step.dryRun)

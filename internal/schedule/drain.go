@@ -132,14 +132,14 @@ func (s *Scheduler) publishInSlot(ctx context.Context, l *lane, rate provider.Ra
 // awaitSlot waits for a rate slot that this lane has not tried yet. Late in a slot it waits for the next.
 func (s *Scheduler) awaitSlot(ctx context.Context, l *lane, rate provider.Rate) (slot string, ends time.Time, err error) {
 	now := s.cfg.Now()
-	slot, ends = broker.RateSlot(l.name, now, rate)
+	slot, ends = rate.Slot(l.name, now)
 	if slot == l.slot || ends.Sub(now) < lateInSlot {
 		for begins := ends; now.Before(begins); now = s.cfg.Now() {
 			if !sleep.For(ctx, begins.Sub(now)) {
 				return "", time.Time{}, ctx.Err()
 			}
 		}
-		slot, ends = broker.RateSlot(l.name, now, rate)
+		slot, ends = rate.Slot(l.name, now)
 	}
 	l.slot = slot
 	return slot, ends, nil

@@ -5,6 +5,7 @@ import (
 	"math"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Rate is a number of events per second; people write "50/s", "600/m" or "1000/h".
@@ -48,4 +49,23 @@ func (r *Rate) UnmarshalText(text []byte) error {
 		}
 	}
 	return fmt.Errorf("rate %q: want a number per second, minute or hour, such as 50/s or 600/m", text)
+}
+
+// LaneRate is the member of a lane's metadata (the consumer's, on NATS) that repeats the provider's rate. Who may ask for
+// refreshes but not read definitions finds it there. Absent: no rate.
+const LaneRate = "freshet.rate"
+
+// Slot returns the id of the rate slot of a provider that now, in NATS time, lies in, and when the next slot begins. Slots are
+// as long as one job takes of the rate; each takes one job, so that whoever publishes under its id keeps the rate over
+// the fleet. The rate must be above 0.
+func (r Rate) Slot(provider string, now time.Time) (id string, next time.Time) {
+	length := r.SlotLength().Nanoseconds()
+	slot := now.UnixNano() / length
+	return provider + ":" + strconv.FormatInt(slot, 10), time.Unix(0, (slot+1)*length)
+}
+
+// SlotLength is the time one job takes of the rate: whole nanoseconds, rounded up, at most a year.
+func (r Rate) SlotLength() time.Duration {
+	const year = 365 * 24 * time.Hour
+	return time.Duration(max(1, min(math.Ceil(float64(time.Second)/float64(r)), float64(year))))
 }
