@@ -32,8 +32,12 @@ type Config struct {
 	// not hear of everybody needs it; a source outside it hears nothing and falls back on looking by itself.
 	// Empty: all credentials.
 	Scope string
-	// Wait is how long a source without a token to hand out waits for one before it fails; default 5 s.
+	// Wait is how long a source without a token to hand out waits for one before it fails, and a refused request of
+	// Transport for a newer one; default 5 s.
 	Wait time.Duration
+	// CacheFile, where set, keeps the tokens that are kept fresh for the next start of this program, sealed with the access
+	// keyset: see "Without NATS" in the package doc. No two programs may share one. Its directory must exist.
+	CacheFile string
 	// OnError hears of what goes wrong behind the program's back. It must not block. nil: nobody does.
 	OnError func(error)
 }
@@ -73,18 +77,21 @@ type Client struct {
 	news   *listener
 	now    atomic.Int64 // wall clock in Unix nanoseconds, at most a tick old
 
+	cache  *cache          // nil: none
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
-	mu     sync.Mutex // owns all below, and the start of goroutines; taken after a source's mu, never before it
+	mu     sync.RWMutex // owns all below, and the start of goroutines; taken after a source's mu, never before it
 	closed bool
 	srcs   map[string]*source // by key
+	byID   map[string]*source // the same
 	work   sync.WaitGroup
 }
 
 // openWithin bounds Open when ctx has no deadline.
 const openWithin = 5 * time.Second
 
-// Open returns a Client that reads over nc, which must be connected and stays the caller's. Its error handler is
+// Open returns a Client that reads over nc, which stays the caller's. It must be connected; with a CacheFile it may also
+// be one that is still trying (nats.RetryOnFailedConnect), so that a program starts while NATS is away. Its error handler is
 // replaced, once for all clients and for good, by one that hears of permission errors first and then calls the handler
 // that was there; one that is set later hides them, and a denial then shows as ErrUnavailable. ctx bounds the opening
 // only.
@@ -100,12 +107,15 @@ func Open(ctx context.Context, nc *nats.Conn, cfg Config) (*Client, error) {
 		return nil, fmt.Errorf("open tokens: %w", err)
 	}
 	c := &Client{
-		cfg: cfg, nc: nc, names: names, srcs: make(map[string]*source),
+		cfg: cfg, nc: nc, names: names, srcs: make(map[string]*source), byID: make(map[string]*source),
 		keys:   refresh.Keys{Bucket: names.TokensBucket(), Access: cfg.AccessKeyset},
-		direct: newDirect(nc, apiPrefix(cfg), names.TokensStream()),
+		direct: newDirect(nc, apiPrefix(cfg)),
 	}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	c.tick()
+	if cfg.CacheFile != "" {
+		c.cache = loadCache(cfg, names.TokensBucket(), time.Now())
+	}
 	if c.news, err = listen(ctx, c); err != nil {
 		c.cancel()
 		return nil, fmt.Errorf("open tokens: %w", err)
@@ -114,6 +124,9 @@ func Open(ctx context.Context, nc *nats.Conn, cfg Config) (*Client, error) {
 	c.spawn(c.sweep)
 	c.spawn(func() { c.direct.dispatch(c.ctx) })
 	c.spawn(func() { c.news.run(c.ctx) })
+	if c.cache != nil {
+		c.spawn(c.keepCache)
+	}
 	return c, nil
 }
 
@@ -137,6 +150,9 @@ func (c *Client) Close() error {
 	c.cancel()
 	c.news.stop()
 	c.work.Wait()
+	if c.cache != nil {
+		c.saveCache()
+	}
 	for _, s := range c.sources() {
 		s.drop()
 	}
@@ -174,8 +190,8 @@ func (c *Client) tick() { c.now.Store(time.Now().UnixNano()) }
 
 // sources returns the sources there are.
 func (c *Client) sources() []*source {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	c.mu.RLock()
+	defer c.mu.RUnlock()
 	all := make([]*source, 0, len(c.srcs))
 	for _, s := range c.srcs {
 		all = append(all, s)
@@ -185,7 +201,41 @@ func (c *Client) sources() []*source {
 
 // sourceOf returns the source of a key, or nil.
 func (c *Client) sourceOf(key string) *source {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return c.srcs[key]
+}
+
+// source returns the source of an id, a new one if need be. Error: events.ErrName.
+func (c *Client) source(id string) (*source, error) {
+	c.mu.RLock()
+	s := c.byID[id]
+	c.mu.RUnlock()
+	if s != nil {
+		return s, nil
+	}
+	cred, err := events.ParseCredential(id)
+	if err != nil {
+		return nil, err
+	}
+	s = &source{client: c, cred: cred, changed: make(chan struct{}), poked: make(chan struct{}, 1)}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.srcs[key]
+	if kept := c.byID[id]; kept != nil {
+		return kept, nil
+	}
+	if c.cache != nil {
+		s.remember(c.cache.take(cred))
+	}
+	c.put(s)
+	return s, nil
+}
+
+// put enters a source. The caller holds mu.
+func (c *Client) put(s *source) { c.srcs[s.cred.Key()], c.byID[s.cred.String()] = s, s }
+
+// remove lets go of a source. The caller holds mu.
+func (c *Client) remove(s *source) {
+	delete(c.srcs, s.cred.Key())
+	delete(c.byID, s.cred.String())
 }

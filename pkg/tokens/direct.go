@@ -12,35 +12,43 @@ import (
 )
 
 const (
-	// directGet is the part of a request's subject between the API's prefix and the stream.
+	// directGet is the part of a read's subject between the API's prefix and the stream.
 	directGet = "DIRECT.GET."
 	// window bounds the reads in flight of one Get.
 	window = 256
-	// answerWithin is how long one read waits before it counts as lost.
+	// answerWithin is how long one request waits before it counts as lost.
 	answerWithin = 2 * time.Second
 	// inboxBuffer is how many answers may wait for the goroutine that hands them on, which never blocks.
 	inboxBuffer = 16 << 10
 )
 
-// direct reads the last message of a subject from the bucket's stream, by the one request that a reader may be
-// permitted: $JS.API.DIRECT.GET.<stream>.<subject> with nothing in it. nats.go's handles for streams and buckets
-// begin with STREAM.INFO, which shows every key, so they are of no use here. All answers come to one inbox.
+// direct asks the server what a reader may be permitted to ask, message by message: above all the last message of a
+// subject of the bucket's stream, $JS.API.DIRECT.GET.<stream>.<subject> with nothing in it. nats.go's handles for streams
+// and buckets begin with STREAM.INFO, which shows every key, so they are of no use here. All answers come to one inbox.
 //
-// Concurrency: get may be called by any number of goroutines, dispatch by one. mu owns all fields below it.
+// Concurrency: ask may be called by any number of goroutines, dispatch by one. mu owns all fields below it.
 type direct struct {
-	nc    *nats.Conn
-	head  string // of the subject of a request; a record's subject follows
-	inbox string // a request's number follows
-	msgs  chan *nats.Msg
+	nc     *nats.Conn
+	prefix string // of the JetStream API
+	inbox  string // a request's number follows
+	msgs   chan *nats.Msg
 
 	mu      sync.Mutex
 	last    uint64
 	waiting map[string]waiter // by number
 }
 
-type waiter struct {
+// question is one request.
+type question struct {
 	subject string
-	answer  chan answer // takes one
+	api     bool // the subject stands behind the prefix of the JetStream API
+	header  nats.Header
+	data    []byte
+}
+
+type waiter struct {
+	question
+	answer chan answer // takes one
 }
 
 type answer struct {
@@ -48,18 +56,21 @@ type answer struct {
 	err error
 }
 
-func newDirect(nc *nats.Conn, prefix, stream string) *direct {
+func newDirect(nc *nats.Conn, prefix string) *direct {
 	return &direct{
-		nc: nc, head: prefix + directGet + stream + ".", inbox: nc.NewInbox() + ".",
+		nc: nc, prefix: prefix, inbox: nc.NewInbox() + ".",
 		msgs: make(chan *nats.Msg, inboxBuffer), waiting: make(map[string]waiter),
 	}
 }
 
-// get asks once. Errors: ErrUnavailable, ErrPermission, or the cause that ended ctx.
-func (d *direct) get(ctx context.Context, subject string) (*nats.Msg, error) {
-	number, w := d.enter(d.head + subject)
+// ask asks once. Errors: ErrUnavailable, ErrPermission, or the cause that ended ctx.
+func (d *direct) ask(ctx context.Context, q question) (*nats.Msg, error) {
+	if !d.nc.IsConnected() {
+		return nil, fmt.Errorf("%w: there is no connection", ErrUnavailable)
+	}
+	number, w := d.enter(q)
 	defer d.leave(number)
-	if err := d.nc.PublishRequest(w.subject, d.inbox+number, nil); err != nil {
+	if err := d.publish(q, d.inbox+number); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	lost := time.NewTimer(answerWithin)
@@ -74,8 +85,19 @@ func (d *direct) get(ctx context.Context, subject string) (*nats.Msg, error) {
 	}
 }
 
-func (d *direct) enter(subject string) (number string, w waiter) {
-	w = waiter{subject: subject, answer: make(chan answer, 1)}
+func (d *direct) publish(q question, reply string) error {
+	subject := q.subject
+	if q.api {
+		subject = d.prefix + subject
+	}
+	if q.header == nil {
+		return d.nc.PublishRequest(subject, reply, q.data)
+	}
+	return d.nc.PublishMsg(&nats.Msg{Subject: subject, Reply: reply, Header: q.header, Data: q.data})
+}
+
+func (d *direct) enter(q question) (number string, w waiter) {
+	w = waiter{question: q, answer: make(chan answer, 1)}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.last++
@@ -116,11 +138,9 @@ func (d *direct) settle(number string, a answer) {
 // deny ends the requests to a subject that the server has refused. A server that belongs to the domain names the
 // subject that the domain's prefix stands for, so only what is behind the prefix is compared.
 func (d *direct) deny(subject string, err error) {
-	_, tail, ok := strings.Cut(subject, directGet)
-	if !ok {
-		return
-	}
-	d.settleAll(func(w waiter) bool { return strings.HasSuffix(w.subject, "."+directGet+tail) }, err)
+	d.settleAll(func(w waiter) bool {
+		return w.subject == subject || w.api && strings.HasSuffix(subject, "."+w.subject)
+	}, err)
 }
 
 // lose ends every request: their answers will not come.

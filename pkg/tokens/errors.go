@@ -23,6 +23,8 @@ var (
 	ErrUnavailable = errors.New("tokens cannot be read")
 	// ErrPermission: the NATS user may not do what reading takes. The text names the subject.
 	ErrPermission = errors.New("permission denied by NATS")
+	// ErrNotRenewed: a newer token was asked for and has not come, or it was asked for a moment ago.
+	ErrNotRenewed = errors.New("no newer token")
 	// ErrClosed: the Client is closed.
 	ErrClosed = errors.New("client is closed")
 )

@@ -23,22 +23,25 @@ type Result struct {
 	Err error
 }
 
-// Get reads the current tokens of many credentials, PROVIDER/ACCOUNT each, and returns one Result for each id, in their
-// order. It asks the bucket every time, many ids at once, and does not wait for a newer token; a program that uses a
-// credential again and again is better off with TokenSource. Any replica may answer, so a token that was replaced a
-// moment ago may still come; it works until its end.
+// Get returns the current tokens of many credentials, PROVIDER/ACCOUNT each: one Result for each id, in their order. What is
+// kept fresh, because a TokenSource, Token, Transport or OnChange asked for it, comes from memory. The others are read from the
+// bucket, many at once, and forgotten again: Get keeps nothing fresh by itself, so that a batch over a million accounts
+// leaves nothing behind. It does not wait for a newer token. Any replica may answer a read, so a token that was replaced
+// a moment ago may still come; it works until its end. Scopes and Meta are shared: do not change them.
 //
 // The error is not about single ids: it is what ended ctx, or ErrClosed. What was read until then is returned with it.
 func (c *Client) Get(ctx context.Context, ids ...string) ([]Result, error) {
+	results := make([]Result, len(ids))
+	cold := c.fromMemory(results, ids)
+	if len(cold) == 0 {
+		return results, nil
+	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer context.AfterFunc(c.ctx, func() { cancel(ErrClosed) })()
-	b := &batch{client: c, patience: time.Now().Add(c.cfg.Wait), results: make([]Result, len(ids))}
-	for i, id := range ids {
-		b.results[i].ID = id
-	}
+	b := &batch{client: c, patience: time.Now().Add(c.cfg.Wait), results: results, cold: cold}
 	var work sync.WaitGroup
-	for range min(window, len(ids)) {
+	for range min(window, len(cold)) {
 		work.Go(func() { b.work(ctx) })
 	}
 	work.Wait()
@@ -48,11 +51,40 @@ func (c *Client) Get(ctx context.Context, ids ...string) ([]Result, error) {
 	return b.results, nil
 }
 
+// memoryStep is how many ids are looked up under one lock, so that a large batch does not hold up everybody else.
+const memoryStep = 256
+
+// fromMemory fills in what is kept fresh, and returns the places of the others.
+func (c *Client) fromMemory(results []Result, ids []string) (cold []int) {
+	for from := 0; from < len(ids); from += memoryStep {
+		c.mu.RLock()
+		for i := from; i < min(from+memoryStep, len(ids)); i++ {
+			results[i].ID = ids[i]
+			if h := c.byID[ids[i]].kept(); h != nil {
+				results[i].Token = h.full
+			} else {
+				cold = append(cold, i)
+			}
+		}
+		c.mu.RUnlock()
+	}
+	return cold
+}
+
+// kept is warm for a source that may be nil.
+func (s *source) kept() *held {
+	if s == nil {
+		return nil
+	}
+	return s.warm()
+}
+
 // batch is one Get at work. Each result belongs to the worker that took its place.
 type batch struct {
 	client   *Client
 	patience time.Time
 	next     atomic.Int64
+	cold     []int // places that memory could not fill
 	results  []Result
 }
 
@@ -60,10 +92,11 @@ type batch struct {
 func (b *batch) work(ctx context.Context) {
 	for {
 		i := b.next.Add(1) - 1
-		if i >= int64(len(b.results)) {
+		if i >= int64(len(b.cold)) {
 			return
 		}
-		b.results[i].fill(b.client.lookPatiently(ctx, b.results[i].ID, b.patience))
+		r := &b.results[b.cold[i]]
+		r.fill(b.client.lookPatiently(ctx, r.ID, b.patience))
 	}
 }
 

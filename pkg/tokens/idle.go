@@ -40,10 +40,10 @@ func (s *source) retire(now time.Time) {
 		}
 		return
 	}
-	if s.reading || now.Before(s.wanted) || now.Before(s.keepUntil) {
+	if s.reading || s.pins > 0 || s.demand != nil || now.Before(s.wanted) || now.Before(s.keepUntil) {
 		return
 	}
-	delete(s.client.srcs, s.cred.Key())
+	s.client.remove(s)
 	s.forget()
 }
 
@@ -59,6 +59,7 @@ func idleEnd(end, now time.Time) time.Time {
 // forget empties a source, save for what keeps it from going back. The caller holds mu.
 func (s *source) forget() {
 	s.held.Store(nil)
+	s.unconfirmed = false
 	s.last = reading{}
 	s.newest = reading{token: Token{Generation: s.newest.token.Generation, Version: s.newest.token.Version}}
 	s.told = s.revision
@@ -68,16 +69,34 @@ func (s *source) forget() {
 	}
 }
 
-// adopt returns the source that is kept fresh under a source's key: itself, or one that took its place while it was idle.
+// adopt returns the source that is kept fresh under a source's id: itself, or one that took its place while it was idle.
 func (c *Client) adopt(s *source) *source {
-	key := s.cred.Key()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	kept := c.srcs[key]
+	return c.adoptLocked(s)
+}
+
+func (c *Client) adoptLocked(s *source) *source {
+	kept := c.byID[s.cred.String()]
 	if kept == nil {
 		kept = s
-		c.srcs[key] = s
+		c.put(s)
 	}
 	kept.asked.Store(true)
 	return kept
+}
+
+// pin is adopt for somebody who stays: the source is kept until it is unpinned as often.
+func (c *Client) pin(s *source) *source {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	kept := c.adoptLocked(s)
+	kept.pins++
+	return kept
+}
+
+func (c *Client) unpin(s *source) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s.pins--
 }

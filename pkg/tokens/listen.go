@@ -70,6 +70,9 @@ func (l *listener) subscribe(ctx context.Context, before error) error {
 			return err
 		}
 	}
+	if l.client.cache != nil && !l.client.nc.IsConnected() {
+		return nil // whoever starts from the cache file does not wait; OnError hears of what is denied
+	}
 	ctx, cancel := context.WithTimeout(ctx, openWithin)
 	defer cancel()
 	if err := l.client.nc.FlushWithContext(ctx); err != nil {
@@ -136,12 +139,13 @@ func (l *listener) run(ctx context.Context) {
 // heard tells a source that there is news. Of an event it reads the subject, and the data only when somebody waits for it:
 // a reader of one credential hears of all.
 func (l *listener) heard(msg *nats.Msg) {
-	_, key, err := l.client.names.ParseEventSubject(msg.Subject)
+	kind, key, err := l.client.names.ParseEventSubject(msg.Subject)
 	if err != nil {
 		return // nothing of ours
 	}
 	s := l.client.sourceOf(key)
 	if s == nil {
+		l.client.withdrawn(kind, key)
 		return
 	}
 	var data events.Data

@@ -31,7 +31,7 @@ func (c *Client) look(ctx context.Context, cred events.Credential) reading {
 
 func (c *Client) ask(ctx context.Context, cred events.Credential) reading {
 	subject := c.names.RecordSubject(cred)
-	msg, err := c.direct.get(ctx, subject)
+	msg, err := c.direct.ask(ctx, question{subject: directGet + c.names.TokensStream() + "." + subject, api: true})
 	if err != nil {
 		return reading{err: fmt.Errorf("%s: %w", cred, err)}
 	}

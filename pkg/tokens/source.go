@@ -25,17 +25,9 @@ import (
 //
 // A malformed id gives a source that always fails, with events.ErrName.
 func (c *Client) TokenSource(id string) oauth2.TokenSource {
-	cred, err := events.ParseCredential(id)
+	s, err := c.source(id)
 	if err != nil {
 		return failing{err}
-	}
-	key := cred.Key()
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	s := c.srcs[key]
-	if s == nil {
-		s = &source{client: c, cred: cred, changed: make(chan struct{}), poked: make(chan struct{}, 1)}
-		c.srcs[key] = s
 	}
 	return s
 }
@@ -55,89 +47,150 @@ type source struct {
 	cred   events.Credential
 	held   atomic.Pointer[held] // what Token hands out; nil: nothing
 	asked  atomic.Bool          // since the last sweep
+	pins   int                  // who stays; the client's mu owns it
 
-	mu       sync.Mutex
-	last     reading       // the latest answer that counted
-	newest   reading       // the latest one with a token in it; held has the same token
-	revision uint64        // the highest one seen
-	told     uint64        // the one to see: the highest one heard of
-	reading  bool          // a goroutine is at it
-	until    time.Time     // how long it goes on trying
-	wanted   time.Time     // until when somebody waits for a token to hand out
-	changed  chan struct{} // closed after each reading
-	poked    chan struct{} // there is news: do not pause
-	timer    *time.Timer   // the next look without news
-	dropped  bool
+	mu     sync.Mutex
+	last   reading // the latest answer that counted
+	newest reading // the latest one with a token in it; held has the same token
+	// unconfirmed: newest is from the cache file. It is handed out only when the bucket cannot be asked.
+	unconfirmed bool
+	revision    uint64        // the highest one seen
+	told        uint64        // the one to see: the highest one heard of
+	reading     bool          // a goroutine is at it
+	until       time.Time     // how long it goes on trying
+	wanted      time.Time     // until when somebody waits for a token to hand out
+	changed     chan struct{} // closed after each reading
+	poked       chan struct{} // there is news: do not pause
+	timer       *time.Timer   // the next look without news
+	demand      *demand       // the question for a newer token that is under way; nil: none
+	answered    demanded      // what became of the last one
+	dropped     bool
 	// keepUntil is when the source may be forgotten if nobody asks it.
 	keepUntil time.Time
+	// reauth: the record, when last read, said that a person must act.
+	reauth bool
 }
 
 // held is a token as it is handed out, and the end of that in Unix nanoseconds.
 type held struct {
 	token *oauth2.Token
+	full  Token
 	until int64
 }
 
 // Token implements oauth2.TokenSource.
 func (s *source) Token() (*oauth2.Token, error) {
-	if h := s.held.Load(); h != nil && s.client.now.Load() < h.until {
-		if !s.asked.Load() { // to write each time would have the processors fight over it
-			s.asked.Store(true)
-		}
+	if h := s.warm(); h != nil {
 		return h.token, nil
 	}
-	return s.client.adopt(s).wait()
+	h, err := s.client.adopt(s).wait(s.client.ctx)
+	if err != nil {
+		return nil, err
+	}
+	return h.token, nil
+}
+
+// warm returns the token in memory; nil: there is none that may be handed out.
+func (s *source) warm() *held {
+	h := s.held.Load()
+	if h == nil || s.client.now.Load() >= h.until {
+		return nil
+	}
+	if !s.asked.Load() { // to write each time would have the processors fight over it
+		s.asked.Store(true)
+	}
+	return h
+}
+
+// get is Token for somebody with a context.
+func (s *source) get(ctx context.Context) (*held, error) {
+	if h := s.warm(); h != nil {
+		return h, nil
+	}
+	return s.client.adopt(s).wait(ctx)
 }
 
 // negativeFor is how long an answer without a token is taken for still true.
 const negativeFor = time.Second
 
-// wait looks until there is a token, or an answer that will not change, or Config.Wait is over.
-func (s *source) wait() (*oauth2.Token, error) {
-	began := time.Now()
-	ctx, cancel := context.WithDeadline(s.client.ctx, began.Add(s.client.cfg.Wait))
-	defer cancel()
+// patience returns when somebody with a context gives up: at its deadline, or after Config.Wait if it has none.
+func (c *Client) patience(ctx context.Context) time.Time {
+	if end, ok := ctx.Deadline(); ok {
+		return end
+	}
+	return time.Now().Add(c.cfg.Wait)
+}
+
+// wait looks until there is a token, or an answer that will not change, or patience or ctx ends. After Config.Wait it looks
+// but now and then, and relies on news.
+func (s *source) wait(ctx context.Context) (*held, error) {
+	began, end := time.Now(), s.client.patience(ctx)
+	over := time.NewTimer(time.Until(end))
+	defer over.Stop()
+	until := end
+	if rest := began.Add(s.client.cfg.Wait); rest.Before(end) {
+		until = rest
+	}
 	for {
-		token, changed, err := s.answer(began)
-		if token != nil || changed == nil {
-			return token, err
+		h, changed, err := s.answer(began, until)
+		if h != nil || changed == nil {
+			return h, err
 		}
 		select {
 		case <-changed:
+			continue
+		case <-over.C:
+			return nil, s.giveUp(err, time.Since(began))
 		case <-ctx.Done():
-			return nil, s.giveUp(err)
+			return nil, s.interrupted(ctx)
+		case <-s.client.ctx.Done():
+			return nil, fmt.Errorf("%s: %w", s.cred, ErrClosed)
+		case <-time.After(s.client.cfg.Wait):
 		}
+		until = time.Now() // one look
 	}
 }
 
-// answer returns a token to hand out, or an error for good with no channel; otherwise it sees to it that somebody looks
-// and returns the channel that tells of it, with the error so far.
-func (s *source) answer(began time.Time) (*oauth2.Token, <-chan struct{}, error) {
+// answer returns a token to hand out, or an error for good with no channel; otherwise it sees to it that somebody looks, until
+// then at most, and returns the channel that tells of it, with the error so far.
+func (s *source) answer(began, until time.Time) (*held, <-chan struct{}, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	now := time.Now()
-	switch {
+	switch h := s.usable(time.Now()); {
 	case s.dropped:
 		return nil, nil, fmt.Errorf("%s: %w", s.cred, ErrClosed)
-	case s.newest.token.usable(now):
-		return s.held.Load().token, nil, nil
+	case h != nil:
+		return h, nil, nil
 	case s.final() && !s.last.began.Before(began.Add(-negativeFor)):
 		return nil, nil, s.last.err
 	}
-	s.wanted = later(s.wanted, began.Add(s.client.cfg.Wait))
-	s.look(s.wanted)
+	s.wanted = later(s.wanted, until)
+	s.look(until)
 	return nil, s.changed, s.last.err
 }
 
+// usable returns the token that may be handed out at now; nil: none. The caller holds mu.
+func (s *source) usable(now time.Time) *held {
+	if h := s.held.Load(); h != nil && s.newest.token.usable(now) {
+		return h
+	}
+	return nil
+}
+
 // giveUp says why there is no token after all the waiting.
-func (s *source) giveUp(err error) error {
-	switch {
-	case s.client.ctx.Err() != nil:
-		return fmt.Errorf("%s: %w", s.cred, ErrClosed)
-	case err == nil: // a token that has ended since it was read, or no reading at all
+func (s *source) giveUp(err error, waited time.Duration) error {
+	if err == nil { // a token that has ended since it was read, or no reading at all
 		err = fmt.Errorf("%s: %w: no answer yet", s.cred, ErrUnavailable)
 	}
-	return fmt.Errorf("%w (waited %s)", err, s.client.cfg.Wait)
+	return fmt.Errorf("%w (waited %s)", err, waited.Round(time.Millisecond))
+}
+
+// interrupted says that somebody's context ended.
+func (s *source) interrupted(ctx context.Context) error {
+	if s.client.ctx.Err() != nil {
+		return fmt.Errorf("%s: %w", s.cred, ErrClosed)
+	}
+	return fmt.Errorf("%s: %w", s.cred, context.Cause(ctx))
 }
 
 // current reports whether the latest answer is as new as the latest news. The caller holds mu.
@@ -158,8 +211,7 @@ func (s *source) take(r reading) (done bool, failure error) {
 		return true, nil
 	}
 	failure = s.store(r)
-	close(s.changed)
-	s.changed = make(chan struct{})
+	s.broadcast()
 	now := time.Now()
 	if !s.satisfied(now) {
 		if now.Before(s.until) {
@@ -172,10 +224,19 @@ func (s *source) take(r reading) (done bool, failure error) {
 	return true, failure
 }
 
+// broadcast wakes everybody who waits. The caller holds mu.
+func (s *source) broadcast() {
+	close(s.changed)
+	s.changed = make(chan struct{})
+}
+
 // store takes over what is not older than what there is, and returns what its owner should know. The caller holds mu.
 func (s *source) store(r reading) error {
 	if errors.Is(r.err, ErrPermission) || r.unanswered() {
 		s.last = r
+		if s.unconfirmed && r.unanswered() {
+			s.hold(s.newest)
+		}
 		return nil
 	}
 	if r.revision < s.revision {
@@ -183,21 +244,49 @@ func (s *source) store(r reading) error {
 	}
 	s.revision = r.revision
 	if r.known() && s.newest.token.newer(r.token) {
-		return fmt.Errorf("%s: the record went back from version %d to %d: the newer token is kept to its end",
-			s.cred, s.newest.token.Version, r.token.Version)
+		return s.wentBack(r)
 	}
-	s.last = r
+	s.last, s.unconfirmed = r, false
+	s.reauth = r.reauth
 	switch {
 	case r.known():
-		s.newest = r
-		s.held.Store(&held{token: r.token.OAuth2(), until: endOf(r.token)})
+		s.hold(r)
 	case withdrawn(r.err):
 		s.newest = reading{token: Token{Generation: s.newest.token.Generation, Version: s.newest.token.Version}}
 		s.held.Store(nil)
+		s.client.cacheChanged()
 	case settled(r.err) && s.newest.known():
 		return fmt.Errorf("keep fresh: %w", r.err) // the token there is serves to its end
 	}
 	return nil
+}
+
+// hold makes the token of a reading the one that is handed out. The caller holds mu.
+func (s *source) hold(r reading) {
+	h := &held{token: r.token.OAuth2(), full: r.token, until: endOf(r.token)}
+	if old := s.held.Load(); old != nil && !r.token.newer(old.full) && old.until == h.until {
+		h = old // a program may compare
+	}
+	s.newest = r
+	s.held.Store(h)
+	s.client.cacheChanged()
+}
+
+// wentBack keeps the newer token there is. The caller holds mu.
+func (s *source) wentBack(r reading) error {
+	if s.unconfirmed {
+		s.last, s.unconfirmed = reading{token: s.newest.token, began: r.began}, false
+		s.hold(s.newest)
+	}
+	return fmt.Errorf("%s: the record went back from version %d to %d: the newer token is kept to its end",
+		s.cred, s.newest.token.Version, r.token.Version)
+}
+
+// remember takes over a token of the cache file, if there is one.
+func (s *source) remember(r reading, ok bool) {
+	if ok {
+		s.newest, s.unconfirmed = r, true
+	}
 }
 
 // endOf returns when a token is no longer handed out, in Unix nanoseconds.

@@ -1,6 +1,7 @@
 package tokens
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -62,6 +63,13 @@ type reading struct {
 	revision  uint64 // 0: no record, or not known
 	began     time.Time
 	err       error // why there is no token that can be used; nil: there is
+
+	// What an asker for a newer token should know of the record.
+	grantID  string
+	reauth   bool   // only a person can help
+	paused   string // by whom; empty: it is not
+	failures int    // attempts that failed since the last success
+	class    string // what the latest of them came to
 }
 
 // read turns a record into a reading.
@@ -82,7 +90,17 @@ func read(keys refresh.Keys, c events.Credential, r *refresh.Record, now time.Ti
 		Credential: c, AccessToken: access, TokenType: r.TokenType, ExpiresAt: r.ExpiresAt, Scopes: r.Scopes,
 		Generation: r.Generation, Version: r.Version, Meta: r.Meta,
 	}
-	return reading{token: t, refreshAt: r.RefreshAt, err: whyUnusable(t, r.State, now)}
+	out := reading{
+		token: t, refreshAt: r.RefreshAt, err: whyUnusable(t, r.State, now),
+		grantID: r.GrantID, reauth: r.State == refresh.StateReauthRequired,
+	}
+	if r.Paused != nil {
+		out.paused = cmp.Or(r.Paused.By, "somebody")
+	}
+	if r.Failure != nil {
+		out.failures, out.class = r.Failure.Count, string(r.Failure.Class)
+	}
+	return out
 }
 
 // whyUnusable returns nil for a token that can be handed out.
