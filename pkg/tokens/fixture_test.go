@@ -46,6 +46,7 @@ func (s *natsServer) connect(t testing.TB, opts ...nats.Option) *nats.Conn {
 // bucket is the tokens bucket as its writers see it.
 type bucket struct {
 	t     testing.TB
+	s     *natsServer // nil where the test knows it
 	nc    *nats.Conn
 	js    jetstream.JetStream
 	names events.Names
@@ -177,6 +178,7 @@ func setup(t testing.TB, cfg tokens.Config) (*bucket, *tokens.Client) {
 	t.Helper()
 	s := startServer(t)
 	b := newBucket(t, s.connect(t), events.Names{})
+	b.s = s
 	return b, b.open(s.connect(t), cfg)
 }
 

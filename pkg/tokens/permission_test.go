@@ -1,6 +1,8 @@
 package tokens_test
 
 import (
+	"errors"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -10,6 +12,7 @@ import (
 
 	"github.com/freshetdev/freshet/internal/natstest"
 	"github.com/freshetdev/freshet/pkg/events"
+	"github.com/freshetdev/freshet/pkg/seal"
 	"github.com/freshetdev/freshet/pkg/tokens"
 )
 
@@ -148,4 +151,74 @@ func TestOpenLeavesTheCallersErrorHandlerInPlace(t *testing.T) {
 	_, err := b.open(nc, tokens.Config{}).TokenSource("other/bob").Token()
 	wantErr(t, err, tokens.ErrPermission)
 	wantErr(t, h.next(t), nats.ErrPermissionViolation)
+}
+
+// askLane is what a demand takes beside what every reader needs.
+var askLane = []string{"$JS.API.CONSUMER.INFO.REFRESH_JOBS.acme", "refresh.jobs.acme.>"}
+
+func TestAskerNeedsNoMoreThanDocumented(t *testing.T) {
+	t.Parallel()
+	b, nc := reader(t, append([]string{directGet + "acme.>"}, askLane...), anyNews)
+	h := newHeard()
+	c := b.open(nc, tokens.Config{Wait: patience, OnError: h.add})
+	r := record("alice")
+	b.put(r, access(1))
+	refreshes := b.newLane("600/m").work(r)
+	res := newResource(t, access(2))
+	if status, _ := fetch(t, client(t, c, "acme/alice", nil), http.MethodGet, res.URL, nil); status != http.StatusOK {
+		t.Errorf("status %d", status)
+	}
+	if n := refreshes.Load(); n != 1 || len(h.errs) > 0 {
+		t.Errorf("%d refreshes, %d errors", n, len(h.errs))
+	}
+}
+
+func TestAReaderThatMayNotAskHearsSo(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		may  []string
+		says string
+	}{
+		"anything":       {nil, "$JS.API.CONSUMER.INFO.REFRESH_JOBS.acme"},
+		"publish a job":  {askLane[:1], "refresh.jobs.acme.alice"},
+		"look at a lane": {askLane[1:], "$JS.API.CONSUMER.INFO.REFRESH_JOBS.acme"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b, nc := reader(t, append([]string{directGet + "acme.>"}, tt.may...), anyNews)
+			h := newHeard()
+			c := b.open(nc, tokens.Config{Wait: patience, OnError: h.add})
+			b.put(record("alice"), access(1))
+			b.newLane("")
+			res := newResource(t, access(2))
+			began := time.Now()
+			for range 3 {
+				if status, got := fetch(t, client(t, c, "acme/alice", nil), http.MethodGet, res.URL, nil); status != 401 || got != "refused" {
+					t.Errorf("%d %q, want the refusal as it was", status, got)
+				}
+			}
+			if err := h.next(t); !errors.Is(err, tokens.ErrPermission) || !strings.Contains(err.Error(), tt.says) {
+				t.Errorf("reported %v, want the denial of %s", err, tt.says)
+			}
+			if took := time.Since(began); took > patience/2 || len(h.errs) > 0 {
+				t.Errorf("after %s, %d errors more", took, len(h.errs))
+			}
+			_, err := c.Renew(t.Context(), tokens.Token{Credential: events.Credential{Provider: "acme", Account: "alice"}, Generation: 1, Version: 1})
+			wantErr(t, err, tokens.ErrPermission)
+		})
+	}
+}
+
+// A reader holds one keyset of the two. With it no refresh token can be opened.
+func TestAReaderCannotOpenAGrant(t *testing.T) {
+	t.Parallel()
+	b, _ := reader(t, []string{directGet + "acme.>"}, anyNews)
+	s := b.put(record("alice"), access(1))
+	keys := b.keys
+	keys.Grant = b.keys.Access // all that a reader has to try with
+	_, err := keys.OpenGrant(&s.Record)
+	wantErr(t, err, seal.ErrUnknownKey)
+	s.Record.Access = s.Record.Grant
+	_, err = keys.OpenAccess(&s.Record) // nor as if it were an access token
+	wantErr(t, err, seal.ErrUnknownKey)
 }

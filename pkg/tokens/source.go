@@ -127,27 +127,29 @@ func (s *source) wait(ctx context.Context) (*held, error) {
 	began, end := time.Now(), s.client.patience(ctx)
 	over := time.NewTimer(time.Until(end))
 	defer over.Stop()
-	until := end
-	if rest := began.Add(s.client.cfg.Wait); rest.Before(end) {
-		until = rest
+	look := time.NewTicker(s.client.cfg.Wait)
+	defer look.Stop()
+	eager := began.Add(s.client.cfg.Wait) // until then somebody looks all the time
+	if end.Before(eager) {
+		eager = end
 	}
-	for {
+	for until := eager; ; {
 		h, changed, err := s.answer(began, until)
 		if h != nil || changed == nil {
 			return h, err
 		}
 		select {
 		case <-changed:
-			continue
+			until = eager
+		case <-look.C:
+			until = time.Now().Add(time.Millisecond) // one look
 		case <-over.C:
 			return nil, s.giveUp(err, time.Since(began))
 		case <-ctx.Done():
 			return nil, s.interrupted(ctx)
 		case <-s.client.ctx.Done():
 			return nil, fmt.Errorf("%s: %w", s.cred, ErrClosed)
-		case <-time.After(s.client.cfg.Wait):
 		}
-		until = time.Now() // one look
 	}
 }
 
@@ -164,8 +166,10 @@ func (s *source) answer(began, until time.Time) (*held, <-chan struct{}, error) 
 	case s.final() && !s.last.began.Before(began.Add(-negativeFor)):
 		return nil, nil, s.last.err
 	}
-	s.wanted = later(s.wanted, until)
-	s.look(until)
+	if time.Now().Before(until) {
+		s.wanted = later(s.wanted, until)
+		s.look(until)
+	}
 	return nil, s.changed, s.last.err
 }
 
