@@ -1,7 +1,11 @@
 package tokens_test
 
 import (
+	"cmp"
 	"fmt"
+	"math/rand/v2"
+	"strings"
+	"sync"
 	"testing"
 
 	"github.com/freshetdev/freshet/pkg/tokens"
@@ -55,4 +59,58 @@ func BenchmarkGet10000Cold(b *testing.B) {
 		}
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(len(ids)), "ns/id")
+}
+
+// BenchmarkByNameWarm reads by name, at random among 100,000 that are kept fresh.
+func BenchmarkByNameWarm(b *testing.B) {
+	const n = 100_000
+	bucket, c := setup(b, tokens.Config{})
+	ids := make([]string, n)
+	for i := range ids {
+		account := fmt.Sprint("tenant", i%1000, "/user", i, "@example.com")
+		ids[i] = "acme/" + account
+		bucket.put(record(account), "access-"+account)
+	}
+	var wg sync.WaitGroup
+	for w := range 64 {
+		wg.Go(func() {
+			for i := w; i < n; i += 64 {
+				if _, err := c.Token(b.Context(), ids[i]); err != nil {
+					b.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	asked := make([]string, n) // in memory of its own, as names are that a program has just been given
+	for i, k := range rand.New(rand.NewPCG(1, 2)).Perm(n) {
+		asked[i] = strings.Clone(ids[k])
+	}
+	ctx := b.Context()
+	for name, read := range map[string]func(id string) error{
+		"Get":   func(id string) error { got, err := c.Get(ctx, id); return cmp.Or(err, got[0].Err) },
+		"Token": func(id string) error { _, err := c.Token(ctx, id); return err },
+	} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i++ {
+				if err := read(asked[i%n]); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+	b.Run("Get 100 at once", func(b *testing.B) {
+		batch := make([]string, 100)
+		b.ReportAllocs()
+		for i := 0; b.Loop(); i++ {
+			for k := range batch {
+				batch[k] = asked[(100*i+k)%n]
+			}
+			if _, err := c.Get(ctx, batch...); err != nil {
+				b.Fatal(err)
+			}
+		}
+		b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/100, "ns/id")
+	})
 }

@@ -54,7 +54,7 @@ type cache struct {
 	keyset  *seal.Keyset
 	bucket  string
 	changed atomic.Bool // since the last write
-	said    string      // the last trouble with writing, told once; the writer's own
+	failing bool        // the last write failed, and OnError knows; the writer's own
 
 	mu    sync.Mutex
 	shelf map[string]reading // by id
@@ -195,14 +195,11 @@ func (c *Client) saveCache() {
 	err := k.write(all)
 	if err != nil {
 		k.changed.Store(true)
-		err = fmt.Errorf("write cache file: %w", err)
-		if err.Error() != k.said {
-			c.cfg.OnError(err)
+		if !k.failing {
+			c.cfg.OnError(fmt.Errorf("write cache file: %w", err))
 		}
-		k.said = err.Error()
-		return
 	}
-	k.said = ""
+	k.failing = err != nil
 }
 
 // keepsake is the token that the file should have of a source.
@@ -214,7 +211,7 @@ func (s *source) keepsake(now time.Time) (reading, bool) {
 
 // write replaces the file.
 func (k *cache) write(all []reading) error {
-	plain, err := encodeCache(all)
+	plain, err := encodeCache(all, maxCacheFile)
 	if err != nil {
 		return err
 	}
@@ -225,8 +222,8 @@ func (k *cache) write(all []reading) error {
 	return replaceFile(k.path, sealed)
 }
 
-// encodeCache writes the tokens that fit, those that live longest first.
-func encodeCache(all []reading) ([]byte, error) {
+// encodeCache writes the tokens that fit into so many bytes under the seal, those that live longest first.
+func encodeCache(all []reading, limit int) ([]byte, error) {
 	slices.SortFunc(all, func(a, b reading) int {
 		return cmp.Or(cmp.Compare(endOf(b.token), endOf(a.token)), cmp.Compare(a.token.Credential.String(), b.token.Credential.String()))
 	})
@@ -237,7 +234,7 @@ func encodeCache(all []reading) ([]byte, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s: its meta is no JSON", r.token.Credential)
 		}
-		if len(out)+len(data)+reserve > maxCacheFile {
+		if len(out)+len(data)+reserve > limit {
 			break
 		}
 		if i > 0 {

@@ -85,6 +85,8 @@ type Client struct {
 	srcs   map[string]*source // by key
 	byID   map[string]*source // the same
 	work   sync.WaitGroup
+
+	tokens table
 }
 
 // openWithin bounds Open when ctx has no deadline.
@@ -108,6 +110,7 @@ func Open(ctx context.Context, nc *nats.Conn, cfg Config) (*Client, error) {
 	}
 	c := &Client{
 		cfg: cfg, nc: nc, names: names, srcs: make(map[string]*source), byID: make(map[string]*source),
+		tokens: table{byID: make(map[string]*held)},
 		keys:   refresh.Keys{Bucket: names.TokensBucket(), Access: cfg.AccessKeyset},
 		direct: newDirect(nc, apiPrefix(cfg)),
 	}

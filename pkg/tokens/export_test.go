@@ -12,3 +12,12 @@ func Sources(c *Client) int { return len(c.sources()) }
 
 // IdleEnd is idleEnd.
 func IdleEnd(end, now time.Time) time.Time { return idleEnd(end, now) }
+
+// EncodeCache is encodeCache.
+func EncodeCache(all []Token, limit int) ([]byte, error) {
+	var readings []reading
+	for _, t := range all {
+		readings = append(readings, reading{token: t})
+	}
+	return encodeCache(readings, limit)
+}

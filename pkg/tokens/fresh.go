@@ -26,12 +26,12 @@ func (c *Client) Token(ctx context.Context, id string) (Token, error) {
 //
 // It needs the permissions of a demand: see the package doc. For one credential it asks at most every half minute.
 func (c *Client) TokenFor(ctx context.Context, id string, least time.Duration) (Token, error) {
+	if h := c.tokens.warm(id, c.now.Load()); h != nil && h.full.lives(least) {
+		return h.full, nil
+	}
 	s, err := c.source(id)
 	if err != nil {
 		return Token{}, err
-	}
-	if h := s.warm(); h != nil && h.full.lives(least) {
-		return h.full, nil
 	}
 	s = c.adopt(s)
 	known, err := s.known(ctx)
@@ -68,6 +68,9 @@ func (c *Client) Renew(ctx context.Context, refused Token) (Token, error) {
 }
 
 func (c *Client) get(ctx context.Context, id string) (*held, error) {
+	if h := c.tokens.warm(id, c.now.Load()); h != nil {
+		return h, nil
+	}
 	s, err := c.source(id)
 	if err != nil {
 		return nil, err

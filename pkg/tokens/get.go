@@ -56,27 +56,20 @@ const memoryStep = 256
 
 // fromMemory fills in what is kept fresh, and returns the places of the others.
 func (c *Client) fromMemory(results []Result, ids []string) (cold []int) {
+	now := c.now.Load()
 	for from := 0; from < len(ids); from += memoryStep {
-		c.mu.RLock()
+		c.tokens.mu.RLock()
 		for i := from; i < min(from+memoryStep, len(ids)); i++ {
 			results[i].ID = ids[i]
-			if h := c.byID[ids[i]].kept(); h != nil {
+			if h := c.tokens.byID[ids[i]].warm(now); h != nil {
 				results[i].Token = h.full
 			} else {
 				cold = append(cold, i)
 			}
 		}
-		c.mu.RUnlock()
+		c.tokens.mu.RUnlock()
 	}
 	return cold
-}
-
-// kept is warm for a source that may be nil.
-func (s *source) kept() *held {
-	if s == nil {
-		return nil
-	}
-	return s.warm()
 }
 
 // batch is one Get at work. Each result belongs to the worker that took its place.

@@ -2,8 +2,10 @@ package tokens_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/freshetdev/freshet/pkg/events"
 	"github.com/freshetdev/freshet/pkg/tokens"
@@ -73,5 +75,55 @@ func TestGetEndsWithItsContext(t *testing.T) {
 	wantErr(t, err, context.Canceled)
 	for _, r := range got {
 		wantErr(t, r.Err, context.Canceled)
+	}
+}
+
+// TestGetAnswersFromMemoryWhatIsKeptFresh, also while NATS is away, and keeps nothing by itself.
+func TestGetAnswersFromMemoryWhatIsKeptFresh(t *testing.T) {
+	t.Parallel()
+	b, c := setup(t, tokens.Config{Wait: 50 * time.Millisecond})
+	for _, account := range []string{"kept", "batch"} {
+		b.put(record(account), "access-"+account)
+	}
+	wantToken(t, c.TokenSource("acme/kept"), "access-kept")
+	ids := []string{"acme/batch", "acme/kept"}
+	got, err := c.Get(t.Context(), ids...)
+	if err != nil || got[0].Err != nil || got[1].Err != nil {
+		t.Fatal(err, got[0].Err, got[1].Err)
+	}
+	if n := tokens.Sources(c); n != 1 {
+		t.Errorf("%d credentials are kept fresh, want the one that was asked for", n)
+	}
+	b.s.Stop()
+	got, err = c.Get(t.Context(), ids...)
+	if err != nil || got[1].Err != nil || got[1].Token.AccessToken.Reveal() != "access-kept" || got[1].Token.Version != 1 {
+		t.Errorf("%+v, %v", got[1], err)
+	}
+	wantErr(t, got[0].Err, tokens.ErrUnavailable)
+}
+
+// TestWarmReadsAllocateNothing, but for the results of Get and the list of its arguments.
+func TestWarmReadsAllocateNothing(t *testing.T) {
+	b, c := setup(t, tokens.Config{})
+	b.put(record("alice"), "access")
+	src, ctx := c.TokenSource("acme/alice"), t.Context()
+	wantToken(t, src, "access")
+	for name, tt := range map[string]struct {
+		read func() error
+		want float64
+	}{
+		"TokenSource.Token": {func() error { _, err := src.Token(); return err }, 0},
+		"Client.Token":      {func() error { _, err := c.Token(ctx, "acme/alice"); return err }, 0},
+		"Client.TokenFor":   {func() error { _, err := c.TokenFor(ctx, "acme/alice", time.Minute); return err }, 0},
+		"Client.Get":        {func() error { got, err := c.Get(ctx, "acme/alice"); return errors.Join(err, got[0].Err) }, 2},
+	} {
+		got := testing.AllocsPerRun(1000, func() {
+			if err := tt.read(); err != nil {
+				t.Error(err)
+			}
+		})
+		if got > tt.want {
+			t.Errorf("%s allocates %v times, want %v", name, got, tt.want)
+		}
 	}
 }

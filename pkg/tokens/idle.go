@@ -33,7 +33,8 @@ func (s *source) retire(now time.Time) {
 	defer s.mu.Unlock()
 	s.client.mu.Lock()
 	defer s.client.mu.Unlock()
-	if s.asked.Swap(false) {
+	h := s.held.Load()
+	if used := h != nil && h.asked.Swap(false); s.asked.Swap(false) || used {
 		s.keepUntil = now.Add(minIdle)
 		if s.newest.known() {
 			s.keepUntil = idleEnd(s.newest.token.ExpiresAt, now)
@@ -58,7 +59,7 @@ func idleEnd(end, now time.Time) time.Time {
 
 // forget empties a source, save for what keeps it from going back. The caller holds mu.
 func (s *source) forget() {
-	s.held.Store(nil)
+	s.put(nil)
 	s.unconfirmed = false
 	s.last = reading{}
 	s.newest = reading{token: Token{Generation: s.newest.token.Generation, Version: s.newest.token.Version}}
