@@ -49,14 +49,14 @@ func refusedTo() map[string][]string {
 	takeJobs := []string{"$JS.API.CONSUMER.MSG.NEXT.REFRESH_JOBS.acme", "$JS.ACK.REFRESH_JOBS.acme.1.1.1.1.0"}
 	dropJobs := []string{"$JS.API.STREAM.PURGE.REFRESH_JOBS"}
 	makeLanes := []string{"$JS.API.CONSUMER.CREATE.REFRESH_JOBS.acme.refresh.jobs.acme.>", "$JS.API.STREAM.CREATE.KV_tokens"}
-	outside := slices.Concat(takeJobs, dropJobs, makeLanes, readTokens, readProviders, []string{record, entry, job, event})
+	outside := slices.Concat(takeJobs, dropJobs, makeLanes, readTokens, readProviders, []string{record, entry, event})
 	return map[string][]string{
 		"operator":   append(takeJobs, event, "token.reauth_required.acme.alice"),
 		"scheduler":  slices.Concat(takeJobs, makeLanes, readTokens[:2], []string{record}),
 		"worker":     slices.Concat(makeLanes, dropJobs, readTokens[1:3], []string{job}),
 		"enroller":   slices.Concat(takeJobs, dropJobs, makeLanes, readTokens[1:3], []string{entry, job, "$JS.API.CONSUMER.PAUSE.REFRESH_JOBS.acme"}),
 		"reader":     outside,
-		"subscriber": append(outside, "$JS.API.DIRECT.GET.KV_tokens."+record),
+		"subscriber": append(slices.Clone(outside), job, "$JS.API.DIRECT.GET.KV_tokens."+record),
 	}
 }
 
@@ -134,11 +134,14 @@ func TestNoAnswerToAnOutsiderOverwritesARecord(t *testing.T) {
 	w.setUp(operator)
 	names := events.Names{}
 	nobody := names.RecordSubject(events.Credential{Provider: "acme", Account: "nobody"})
-	for role, question := range map[string]string{
-		"reader":     "$JS.API.DIRECT.GET.KV_tokens." + nobody,
-		"subscriber": "$JS.API.CONSUMER.INFO.TOKEN_EVENTS.nobody",
+	for i, q := range []struct{ role, question string }{
+		{"reader", "$JS.API.DIRECT.GET.KV_tokens." + nobody},
+		{"reader", "$JS.API.CONSUMER.INFO.REFRESH_JOBS.acme"},
+		{"reader", names.JobSubject(events.Credential{Provider: "acme", Account: "nobody"})},
+		{"subscriber", "$JS.API.CONSUMER.INFO.TOKEN_EVENTS.nobody"},
 	} {
-		nc, victim := w.connect(role), w.importExpired("victim-of-the-"+role)
+		role, question := q.role, q.question
+		nc, victim := w.connect(role), w.importExpired(fmt.Sprintf("victim-%d-of-the-%s", i, role))
 		before, err := operator.Get(t.Context(), victim)
 		w.must(err)
 		w.must(nc.PublishRequest(question, names.RecordSubject(victim), nil))
@@ -149,7 +152,7 @@ func TestNoAnswerToAnOutsiderOverwritesARecord(t *testing.T) {
 		if len(answer.Data) == 0 && len(answer.Header) == 0 {
 			t.Errorf("%s: the question has no answer, so nothing is shown", role)
 		}
-		w.importExpired("later-than-the-" + role)
+		w.importExpired(fmt.Sprintf("later-than-%d-of-the-%s", i, role))
 		after, err := operator.Get(t.Context(), victim)
 		if err != nil || after.Revision != before.Revision {
 			t.Errorf("%s: the record of %s was overwritten: revision %d, then %d, %v", role, victim, before.Revision, after.Revision, err)

@@ -40,10 +40,11 @@ func TestEveryRoleDoesItsWorkAndNothingIsDenied(t *testing.T) {
 	}
 	w.wantToken(reader, alice, 1)
 	w.wantToken(reader, bob, 2)
+	w.renew(reader, bob)
 
 	w.throttle(operator, bob)
 	for _, b := range []*book{live, durable} {
-		b.await(t, "the failure", isAbout(events.TokenRefreshFailed, bob, 2))
+		b.await(t, "the failure", isAbout(events.TokenRefreshFailed, bob, 3))
 		b.await(t, "the pause", isType(events.ProviderPaused))
 		b.await(t, "its end", isType(events.ProviderResumed))
 	}
@@ -207,6 +208,20 @@ func (w *world) wantToken(c *tokens.Client, cred events.Credential, version uint
 	w.must(err)
 	if t.AccessToken != got[0].Token.AccessToken.Reveal() {
 		w.t.Errorf("the source of %s gives another token than the bucket has", cred)
+	}
+}
+
+// renew asks for a newer token as a reader that was refused.
+func (w *world) renew(c *tokens.Client, cred events.Credential) {
+	w.t.Helper()
+	ctx, cancel := context.WithTimeout(w.t.Context(), patience)
+	defer cancel()
+	old, err := c.Token(ctx, cred.String())
+	w.must(err)
+	young, err := c.Renew(ctx, old)
+	w.must(err)
+	if young.Version != old.Version+1 {
+		w.t.Errorf("a newer token than version %d is version %d", old.Version, young.Version)
 	}
 }
 

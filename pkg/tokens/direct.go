@@ -1,6 +1,7 @@
 package tokens
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"strconv"
@@ -42,8 +43,11 @@ type direct struct {
 type question struct {
 	subject string
 	api     bool // the subject stands behind the prefix of the JetStream API
-	header  nats.Header
-	data    []byte
+	// json: the answer is JSON. An account that imports this subject from another one's API gets two: its own account says that it
+	// has no JetStream. That one does not count.
+	json   bool
+	header nats.Header
+	data   []byte
 }
 
 type waiter struct {
@@ -128,12 +132,17 @@ func (d *direct) dispatch(ctx context.Context) {
 func (d *direct) settle(number string, a answer) {
 	d.mu.Lock()
 	w, ok := d.waiting[number]
-	delete(d.waiting, number)
+	if ok = ok && !(w.json && bytes.Contains(a.msg.Data, []byte(notEnabled))); ok {
+		delete(d.waiting, number)
+	}
 	d.mu.Unlock()
 	if ok {
 		w.answer <- a
 	}
 }
+
+// notEnabled is the server's code for an account without JetStream.
+const notEnabled = `"err_code":10039,`
 
 // deny ends the requests to a subject that the server has refused. A server that belongs to the domain names the
 // subject that the domain's prefix stands for, so only what is behind the prefix is compared.

@@ -130,7 +130,7 @@ func (b *bucket) tell(s refresh.Stored) {
 		b.t.Fatal(err)
 	}
 	// With a context: otherwise the client library takes a timer from a pool that bubbles and other tests share.
-	ctx, cancel := context.WithTimeout(b.t.Context(), patience)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(b.t.Context()), patience)
 	defer cancel()
 	if err := errors.Join(b.nc.PublishMsg(msg), b.nc.FlushWithContext(ctx)); err != nil {
 		b.t.Fatal(err)

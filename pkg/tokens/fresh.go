@@ -11,7 +11,7 @@ import (
 // one. Without one it waits, to ctx's deadline, or for Config.Wait where ctx has none. Scopes and Meta are shared: do not
 // change them.
 //
-// Errors: those of a source; events.ErrName; the cause that ended ctx.
+// Errors: those of a source, also at the deadline; events.ErrName; the cause that ended ctx before.
 func (c *Client) Token(ctx context.Context, id string) (Token, error) {
 	h, err := c.get(ctx, id)
 	if err != nil {

@@ -60,6 +60,7 @@ func TestTokenWaitsToItsDeadline(t *testing.T) {
 		if took := time.Since(began).Round(time.Second); took != 30*time.Second {
 			t.Errorf("the event was heard after %s", took)
 		}
+		synctest.Wait()
 	})
 }
 

@@ -138,6 +138,7 @@ func (c *Client) tryJob(ctx context.Context, q question) (taken bool, err error)
 
 // api asks a question that is answered in JSON.
 func (c *Client) api(ctx context.Context, q question, into any) error {
+	q.json = true
 	msg, err := c.direct.ask(ctx, q)
 	switch {
 	case err != nil:

@@ -141,6 +141,9 @@ func (s *source) wait(ctx context.Context) (*held, error) {
 		case <-over.C:
 			return nil, s.giveUp(err, time.Since(began))
 		case <-ctx.Done():
+			if errors.Is(context.Cause(ctx), context.DeadlineExceeded) {
+				return nil, s.giveUp(err, time.Since(began))
+			}
 			return nil, s.interrupted(ctx)
 		case <-s.client.ctx.Done():
 			return nil, fmt.Errorf("%s: %w", s.cred, ErrClosed)
