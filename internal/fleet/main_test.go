@@ -26,8 +26,11 @@ var natsConfig = filepath.Join("..", "..", "deploy", "nats", "nats-server.conf")
 // processors.
 const atOnce = "5"
 
-// TestMain doubles as a caller that one of the tests kills.
+// TestMain doubles as a caller that one of the tests kills, and as a program that uses tokens.
 func TestMain(m *testing.M) {
+	if os.Getenv(userKeyset) != "" {
+		os.Exit(useToken())
+	}
 	if binary := os.Getenv(doomedNATS); binary != "" {
 		doomed(binary)
 	}
