@@ -40,12 +40,7 @@ func BenchmarkTokenWarm(b *testing.B) {
 
 func BenchmarkGet10000Cold(b *testing.B) {
 	bucket, c := setup(b, tokens.Config{})
-	ids := make([]string, 10_000)
-	for i := range ids {
-		account := fmt.Sprint("user", i)
-		ids[i] = "acme/" + account
-		bucket.put(record(account), "access-"+account)
-	}
+	ids := bucket.putMany(10_000, func(i int) string { return fmt.Sprint("user", i) })
 	b.ReportAllocs()
 	for b.Loop() {
 		results, err := c.Get(b.Context(), ids...)
@@ -65,12 +60,7 @@ func BenchmarkGet10000Cold(b *testing.B) {
 func BenchmarkByNameWarm(b *testing.B) {
 	const n = 100_000
 	bucket, c := setup(b, tokens.Config{})
-	ids := make([]string, n)
-	for i := range ids {
-		account := fmt.Sprint("tenant", i%1000, "/user", i, "@example.com")
-		ids[i] = "acme/" + account
-		bucket.put(record(account), "access-"+account)
-	}
+	ids := bucket.putMany(n, func(i int) string { return fmt.Sprint("tenant", i%1000, "/user", i, "@example.com") })
 	var wg sync.WaitGroup
 	for w := range 64 {
 		wg.Go(func() {

@@ -97,29 +97,55 @@ func record(account string) refresh.Record {
 // put seals and writes the record with the access token, and returns what is stored.
 func (b *bucket) put(r refresh.Record, access string) refresh.Stored {
 	b.t.Helper()
-	if !r.State.Withdrawn() {
-		grant := refresh.Grant{RefreshToken: seal.NewSecret("refresh-" + access)}
-		if err := b.keys.Seal(&r, grant, seal.NewSecret(access)); err != nil {
+	b.seal(&r, access)
+	return b.write(r, r.Credential())
+}
+
+func (b *bucket) seal(r *refresh.Record, access string) {
+	b.t.Helper()
+	if r.State.Withdrawn() {
+		return
+	}
+	grant := refresh.Grant{RefreshToken: seal.NewSecret("refresh-" + access)}
+	if err := b.keys.Seal(r, grant, seal.NewSecret(access)); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// putMany writes healthy records of n credentials, and returns their ids. The access token of NAME is access-NAME.
+func (b *bucket) putMany(n int, name func(i int) string) (ids []string) {
+	b.t.Helper()
+	for i := range n {
+		r := record(name(i))
+		b.seal(&r, "access-"+r.Account)
+		ids = append(ids, r.Credential().String())
+		if _, err := b.js.PublishMsgAsync(b.message(r, r.Credential())); err != nil {
 			b.t.Fatal(err)
 		}
 	}
-	return b.write(r, r.Credential())
+	<-b.js.PublishAsyncComplete()
+	return ids
 }
 
 // write puts the record as it is under a credential's key.
 func (b *bucket) write(r refresh.Record, under events.Credential) refresh.Stored {
 	b.t.Helper()
-	data, err := r.Encode()
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	ack, err := b.js.PublishMsg(b.t.Context(), &nats.Msg{
-		Subject: b.names.RecordSubject(under), Header: r.Summary(refresh.Announcement{}).Header(), Data: data,
-	})
+	ack, err := b.js.PublishMsg(b.t.Context(), b.message(r, under))
 	if err != nil {
 		b.t.Fatal(err)
 	}
 	return refresh.Stored{Record: r, Revision: ack.Sequence}
+}
+
+func (b *bucket) message(r refresh.Record, under events.Credential) *nats.Msg {
+	b.t.Helper()
+	data, err := r.Encode()
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return &nats.Msg{
+		Subject: b.names.RecordSubject(under), Header: r.Summary(refresh.Announcement{}).Header(), Data: data,
+	}
 }
 
 // tell publishes the event that stands for the record.

@@ -32,7 +32,7 @@ type resource struct {
 	refusing func()
 }
 
-func newResource(t *testing.T, token string) *resource {
+func newResource(t testing.TB, token string) *resource {
 	t.Helper()
 	r := &resource{}
 	r.take(token)
