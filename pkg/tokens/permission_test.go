@@ -9,6 +9,7 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
+	"golang.org/x/oauth2"
 
 	"github.com/freshetdev/freshet/internal/natstest"
 	"github.com/freshetdev/freshet/pkg/events"
@@ -206,6 +207,30 @@ func TestAReaderThatMayNotAskHearsSo(t *testing.T) {
 			_, err := c.Renew(t.Context(), tokens.Token{Credential: events.Credential{Provider: "acme", Account: "alice"}, Generation: 1, Version: 1})
 			wantErr(t, err, tokens.ErrPermission)
 		})
+	}
+}
+
+// TestManyReadersCostNoConsumer: neither on the bucket nor on the events.
+func TestManyReadersCostNoConsumer(t *testing.T) {
+	t.Parallel()
+	b, nc := reader(t, []string{directGet + "acme.>"}, anyNews)
+	r := record("alice")
+	b.put(r, access(1))
+	var sources []oauth2.TokenSource
+	for range 200 {
+		sources = append(sources, b.open(nc, tokens.Config{}).TokenSource("acme/alice"))
+	}
+	for _, src := range sources {
+		wantToken(t, src, access(1))
+	}
+	r.Version = 2
+	b.tell(b.put(r, access(2)))
+	for _, src := range sources {
+		awaitToken(t, src, access(2))
+	}
+	s, err := b.js.Stream(t.Context(), b.names.TokensStream())
+	if err != nil || s.CachedInfo().State.Consumers != 0 {
+		t.Errorf("%d consumers, %v", s.CachedInfo().State.Consumers, err)
 	}
 }
 
