@@ -13,7 +13,7 @@
 // replaced and nothing was heard.
 //
 // A source that nobody asks is kept to the end of its token, for an hour at least and a day at most, and then forgotten. So
-// memory grows with the credentials that are in use, by about a kilobyte each and the token: it has no other bound. Get adds
+// memory grows with the credentials that are in use, by about two kilobytes each with a short token: it has no other bound. Get adds
 // nothing to it.
 //
 // # A token that is refused

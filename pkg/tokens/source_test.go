@@ -127,7 +127,7 @@ func TestSourceErrors(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			b, c := setup(t, tokens.Config{Wait: 50 * time.Millisecond})
+			b, c := setup(t, tokens.Config{Wait: time.Second})
 			tt.write(b, record("alice"))
 			tok, err := c.TokenSource("acme/alice").Token()
 			got, getErr := c.Get(t.Context(), "acme/alice")
