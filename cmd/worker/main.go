@@ -16,7 +16,7 @@ import (
 
 func main() {
 	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(400) // a few MB live, and every refresh leaves some garbage: memory is cheaper here than time
+		debug.SetGCPercent(200) // little lives long, and every refresh leaves some garbage
 	}
 	flags.Main(command())
 }
