@@ -27,8 +27,11 @@ type Applied struct {
 func Apply(ctx context.Context, b *broker.Broker, k *seal.Keyset, d provider.Definition, dryRun bool) (Applied, error) {
 	out := Applied{Provider: d.Name, Action: broker.ActionOK}
 	d = d.WithDefaults()
-	if err := d.Validate(); err != nil {
+	if err := errors.Join(d.Validate(), refresh.CheckKeys(&d)); err != nil {
 		return out, err
+	}
+	if d.TokenURL == "" {
+		return out, fmt.Errorf("apply provider %s: token_url: missing: give it, or an issuer that publishes it", d.Name)
 	}
 	if d.Rotation == provider.RotationGrace && !d.GraceUsable() {
 		out.Warnings = append(out.Warnings, "rotation_grace is too short for a second try: treated as strict")
@@ -97,6 +100,7 @@ func sameDefinition(have provider.Entry, d provider.Definition, k *seal.Keyset, 
 	}
 	same := func(a, b seal.Secret) bool { return a.Equal(b) }
 	return slices.EqualFunc(have.Definition.ClientSecrets, d.ClientSecrets, same) &&
+		have.Definition.AssertionKey.Equal(d.AssertionKey) && slices.Equal(have.Definition.MovedFrom, d.MovedFrom) &&
 		bytes.Equal(plainForm(have.Definition), plainForm(d))
 }
 

@@ -21,7 +21,8 @@ type ImportConfig struct {
 	//
 	//	{"provider":"acme","account":"alice","refresh_token":"…","access_token":"…","expires_at":"2026-01-02T15:04:05Z","scopes":["a"]}
 	//
-	// One of the two tokens is enough. Without expires_at an access token has the provider's default lifetime from
+	// One of the two tokens is enough, and neither is needed where the provider's grant type re-mints; there "subject" may
+	// name another one than the account. Without expires_at an access token has the provider's default lifetime from
 	// now on. Blank lines are skipped. A Read that blocks holds up the end of ctx; whoever can, closes the input.
 	Reader io.Reader
 	Writer *Writer
@@ -145,8 +146,12 @@ func (im *importer) check(number int, data []byte, err error) (importLine, error
 		return line, err
 	}
 	line.number = number
-	if _, ok := im.cfg.Provider(line.credential.Provider); !ok {
+	d, ok := im.cfg.Provider(line.credential.Provider)
+	if !ok {
 		return line, fmt.Errorf("provider %q is not known: apply it first", line.credential.Provider)
+	}
+	if _, err := line.grant.of(d, line.credential.Account); err != nil {
+		return line, err
 	}
 	hash := maphash.String(im.seed, line.credential.Key())
 	if first := im.seen[hash]; first != 0 {
@@ -181,7 +186,7 @@ func (im *importer) enroll(ctx context.Context, line importLine) error {
 
 // ofThisLine reports whether an error says nothing about the lines to come.
 func ofThisLine(err error) bool {
-	for _, target := range []error{refresh.ErrMalformed, refresh.ErrTooLarge, refresh.ErrConflict, ErrNoTokens, events.ErrName} {
+	for _, target := range []error{refresh.ErrMalformed, refresh.ErrTooLarge, refresh.ErrConflict, ErrNoTokens, ErrReminted, ErrNoSubject, events.ErrName} {
 		if errors.Is(err, target) {
 			return true
 		}

@@ -70,8 +70,6 @@ func parseLine(data []byte) (importLine, error) {
 		return l, errors.New("provider is missing")
 	case l.credential.Account == "":
 		return l, errors.New("account is missing")
-	case l.grant.RefreshToken.IsZero() && l.grant.AccessToken.IsZero():
-		return l, ErrNoTokens
 	}
 	return l, l.credential.Validate()
 }
@@ -88,6 +86,8 @@ func (l *importLine) set(name string, value json.RawMessage) error {
 		return readSecret(name, value, &l.grant.RefreshToken)
 	case "access_token":
 		return readSecret(name, value, &l.grant.AccessToken)
+	case "subject":
+		return readText(name, value, &l.grant.Subject)
 	case "expires_at":
 		return readTime(name, value, &l.grant.ExpiresAt)
 	case "scopes":
@@ -96,7 +96,7 @@ func (l *importLine) set(name string, value json.RawMessage) error {
 		}
 		return nil
 	default:
-		return fmt.Errorf("unknown key %s: want provider, account, refresh_token, access_token, expires_at or scopes", safeName(name))
+		return fmt.Errorf("unknown key %s: want provider, account, refresh_token, access_token, expires_at, scopes or subject", safeName(name))
 	}
 }
 

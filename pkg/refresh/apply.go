@@ -5,7 +5,6 @@ import (
 
 	"github.com/freshetdev/freshet/pkg/events"
 	"github.com/freshetdev/freshet/pkg/provider"
-	"github.com/freshetdev/freshet/pkg/seal"
 )
 
 // attemptFacts is what a commit needs to know of the attempt behind it.
@@ -32,16 +31,7 @@ func afterSuccess(r Record, d *provider.Definition, a attemptFacts, g Grant, rep
 	}
 	r.TokenType = reply.TokenType
 	setTimes(&r, d, a.StartedAt, reply)
-	return r, keys.Seal(&r, nextGrant(g, reply.RefreshToken), reply.AccessToken)
-}
-
-// nextGrant keeps the spent refresh token until its successor has worked once (RFC 6749 section 6: no new one means
-// that the old one stays).
-func nextGrant(g Grant, issued seal.Secret) Grant {
-	if issued.IsZero() || issued.Reveal() == g.RefreshToken.Reveal() {
-		return Grant{RefreshToken: g.RefreshToken}
-	}
-	return Grant{RefreshToken: issued, Previous: g.RefreshToken}
+	return r, keys.Seal(&r, g.next(d, reply.RefreshToken), reply.AccessToken)
 }
 
 // setTimes counts every lifetime from the start of the request.

@@ -72,7 +72,7 @@ func (a *Asker) post(ctx context.Context, d *provider.Definition, clientSecret s
 	ctx, cancel := context.WithTimeout(ctx, d.Timing().Timeout)
 	defer cancel()
 	form := url.Values{"token": {token.Reveal()}, "token_type_hint": {"refresh_token"}}
-	req, err := newPost(at, d, clientSecret, form)
+	req, err := newPost(at, d, clientSecret, form, time.Now())
 	if err != nil {
 		return answer{}, err
 	}
