@@ -54,6 +54,7 @@ var rooms = []struct {
 	{"pkg/provider/providerfile", []string{yaml}},
 	{"pkg/refresh", []string{oauth2, xnet}}, // not NATS, not zerolog
 	{"pkg/tokens", []string{natsGo, oauth2}},
+	{"internal/discovery", nil},
 	{"internal/journal", []string{flock}},
 	{"internal/exchanger", []string{flock, xsys}},
 	{"internal/broker", []string{natsGo}},

@@ -11,6 +11,7 @@ import (
 	"github.com/freshetdev/freshet/internal/app"
 	"github.com/freshetdev/freshet/pkg/provider"
 	"github.com/freshetdev/freshet/pkg/provider/providerfile"
+	"github.com/freshetdev/freshet/pkg/refresh"
 )
 
 func (c *cli) applyCommand() *cobra.Command {
@@ -19,7 +20,8 @@ func (c *cli) applyCommand() *cobra.Command {
 	cmd := c.command("apply -f FILE", "Write provider definitions and their lanes", `  freshet apply -f providers.yaml
   freshet apply -f providers.yaml --dry-run`, cobra.NoArgs)
 	cmd.Long = `Write the providers of a YAML file: secret references are resolved and sealed, the lane on the work queue is
-created or updated. Running workers and schedulers take the new definition up at once.`
+created or updated. A provider with an issuer is asked for its metadata, which fills in the endpoints that the file leaves
+out. Running workers and schedulers take the new definition up at once.`
 	c.keys.Register(cmd.Flags())
 	cmd.Flags().StringVarP(&file, "file", "f", "", "provider definitions; - reads standard input")
 	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "print what would be done and change nothing")
@@ -41,12 +43,19 @@ created or updated. Running workers and schedulers take the new definition up at
 		if !dryRun {
 			c.measureClock(cmd.Context(), b)
 		}
+		ask := refresh.NewAsker(nil)
+		defer ask.CloseIdle()
 		p := c.printer("PROVIDER", "ACTION", "LANE", "NOTES")
 		for _, d := range defs {
+			d, notes, err := app.Discover(cmd.Context(), b, ask, d)
+			if err != nil {
+				return errors.Join(p.end(), err)
+			}
 			a, err := app.Apply(cmd.Context(), b, k, d, dryRun)
 			if err != nil {
 				return errors.Join(p.end(), err) // what was applied before stays
 			}
+			a.Warnings = append(a.Warnings, notes...)
 			if err := p.add(viewApplied(a).row()); err != nil {
 				return err
 			}

@@ -18,6 +18,7 @@ import (
 type Applied struct {
 	Provider string
 	Action   broker.Action // create, update or ok
+	Found    []string      // the fields that came from the issuer's metadata
 	Lane     broker.Change
 	Warnings []string
 }
@@ -25,7 +26,7 @@ type Applied struct {
 // Apply writes a provider's definition, its client secrets sealed, and creates or updates its lane. A pause that is in
 // force stays.
 func Apply(ctx context.Context, b *broker.Broker, k *seal.Keyset, d provider.Definition, dryRun bool) (Applied, error) {
-	out := Applied{Provider: d.Name, Action: broker.ActionOK}
+	out := Applied{Provider: d.Name, Action: broker.ActionOK, Found: d.Discovered}
 	d = d.WithDefaults()
 	if err := errors.Join(d.Validate(), refresh.CheckKeys(&d)); err != nil {
 		return out, err

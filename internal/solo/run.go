@@ -13,6 +13,7 @@ import (
 	"github.com/freshetdev/freshet/internal/broker"
 	"github.com/freshetdev/freshet/internal/embedded"
 	"github.com/freshetdev/freshet/pkg/provider"
+	"github.com/freshetdev/freshet/pkg/refresh"
 )
 
 // RunConfig describes `freshet run`. StoreDir is required.
@@ -91,12 +92,18 @@ func (n *node) prepare(ctx context.Context, defs []provider.Definition) error {
 	if _, err := b.Setup(ctx, broker.SetupConfig{}); err != nil {
 		return err
 	}
+	ask := refresh.NewAsker(nil)
+	defer ask.CloseIdle()
 	for _, d := range defs {
+		d, notes, err := app.Discover(ctx, b, ask, d)
+		if err != nil {
+			return err
+		}
 		a, err := app.Apply(ctx, b, n.grant, d, false)
 		if err != nil {
 			return err
 		}
-		for _, w := range a.Warnings {
+		for _, w := range append(a.Warnings, notes...) {
 			n.log.Warn().Str("provider", d.Name).Msg(w)
 		}
 	}
