@@ -24,12 +24,16 @@ func (c *cli) showCommand() *cobra.Command {
 		if s.Record.State == refresh.StateDeleted {
 			return fmt.Errorf("%w: %s was removed", refresh.ErrNotFound, cred)
 		}
+		unconfirmed := s.Record.State == refresh.StateRevoked && len(s.Record.Grant)+len(s.Record.Access) > 0
 		s.Record.Access, s.Record.Grant = nil, nil
 		if c.output == formJSON {
 			return printJSON(c.out, struct {
 				refresh.Record
 				Revision uint64 `json:"revision"`
 			}{s.Record, s.Revision})
+		}
+		if unconfirmed {
+			fmt.Fprintf(c.err, "freshet: the provider has not confirmed that %s is revoked: run freshet revoke %s again\n", cred, cred)
 		}
 		return c.showTable(&s.Record, s.Revision, time.Now())
 	})

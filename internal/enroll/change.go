@@ -109,7 +109,7 @@ func bury(cur refresh.Stored, state refresh.State) (refresh.Write, error) {
 	switch {
 	case r.State == "", r.State == refresh.StateDeleted && state != refresh.StateDeleted:
 		return refresh.Write{}, refresh.ErrNotFound
-	case r.State == state:
+	case r.State == state && len(r.Grant)+len(r.Access) == 0:
 		return refresh.Write{}, errDone
 	}
 	if state == refresh.StateDeleted {

@@ -82,16 +82,48 @@ func (a *Asker) Active(ctx context.Context, d *provider.Definition, clientSecret
 	return *body.Active, nil
 }
 
-// Revoke withdraws a refresh token (RFC 7009 section 2.1). A provider that does not know it any more is content.
+// Revoke withdraws a refresh token (RFC 7009 section 2.1). A provider that does not know it any more is content. The error is an
+// *AskError when the provider answered otherwise.
 func (a *Asker) Revoke(ctx context.Context, d *provider.Definition, clientSecret, refreshToken seal.Secret) error {
 	said, err := a.post(ctx, d, clientSecret, endpoint{"revoke_url", d.RevokeURL}, refreshToken)
 	if err != nil {
 		return fmt.Errorf("revoke: %w", err)
 	}
 	if said.status != http.StatusOK && said.status != http.StatusNoContent {
-		return fmt.Errorf("revoke: status %d", said.status)
+		return fmt.Errorf("revoke: %w", newAskError(d, said, clientSecret, refreshToken))
 	}
 	return nil
+}
+
+// AskError is a provider's refusal to answer what an Asker asked.
+type AskError struct {
+	Class      Class
+	Status     int
+	Code       string        // the provider's error code, if it gave one
+	RetryAfter time.Duration // 0: it did not say
+}
+
+// Error implements error.
+func (e *AskError) Error() string {
+	text := statusText(e.Status)
+	if e.Code != "" {
+		text += ", " + e.Code
+	}
+	return text
+}
+
+// Passes reports whether the same question may get another answer later.
+func (e *AskError) Passes() bool {
+	return e.Class == ClassTransient || e.Class == ClassThrottled || e.Status >= http.StatusInternalServerError
+}
+
+func newAskError(d *provider.Definition, said answer, sent ...seal.Secret) *AskError {
+	o := Outcome{
+		Phase: PhaseAnswered, Status: said.status, Body: said.body, ContentType: said.header.Get("Content-Type"),
+		RetryAfter: said.header.Get("Retry-After"), Date: said.header.Get("Date"), EndedAt: time.Now(),
+	}
+	j := Classify(d, o).Without(sent...)
+	return &AskError{Class: j.Class, Status: said.status, Code: j.Code, RetryAfter: j.RetryAfter}
 }
 
 var errNoAnswer = errors.New("no answer")
