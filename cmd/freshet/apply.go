@@ -16,15 +16,17 @@ import (
 
 func (c *cli) applyCommand() *cobra.Command {
 	var file string
-	var dryRun bool
+	var dryRun, moveGrants bool
 	cmd := c.command("apply -f FILE", "Write provider definitions and their lanes", `  freshet apply -f providers.yaml
   freshet apply -f providers.yaml --dry-run`, cobra.NoArgs)
 	cmd.Long = `Write the providers of a YAML file: secret references are resolved and sealed, the lane on the work queue is
 created or updated. A provider with an issuer is asked for its metadata, which fills in the endpoints that the file leaves
-out. Running workers and schedulers take the new definition up at once.`
+out. A changed token_url is refused while there are credentials, since their refresh tokens would be sent there; --move-grants
+says that this is right. Running workers and schedulers take the new definition up at once.`
 	c.keys.Register(cmd.Flags())
 	cmd.Flags().StringVarP(&file, "file", "f", "", "provider definitions; - reads standard input")
 	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "print what would be done and change nothing")
+	cmd.Flags().BoolVar(&moveGrants, "move-grants", false, moveGrantsUsage)
 	c.outputFlag(cmd, formTable, formJSON, formJSONL, formName)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		defs, err := c.readProviders(file)
@@ -51,6 +53,11 @@ out. Running workers and schedulers take the new definition up at once.`
 			if err != nil {
 				return errors.Join(p.end(), err)
 			}
+			if moveGrants {
+				if err := app.MoveGrants(cmd.Context(), b, &d); err != nil {
+					return errors.Join(p.end(), err)
+				}
+			}
 			a, err := app.Apply(cmd.Context(), b, k, d, dryRun)
 			if err != nil {
 				return errors.Join(p.end(), err) // what was applied before stays
@@ -64,6 +71,9 @@ out. Running workers and schedulers take the new definition up at once.`
 	}
 	return cmd
 }
+
+// moveGrantsUsage is the help of --move-grants.
+const moveGrantsUsage = "where a token_url has changed: present the grants that there are at the new one"
 
 // readProviders reads and checks definitions, with their secret references resolved.
 func (c *cli) readProviders(file string) ([]provider.Definition, error) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os/exec"
 	"runtime"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -92,7 +93,10 @@ func (e *enrolment) save(ctx context.Context, g enroll.NewGrant) error {
 	e.stored, err = e.writer.Enroll(ctx, e.definition, e.credential, g)
 	if errors.Is(err, enroll.ErrUntold) {
 		fmt.Fprintln(e.cli.err, "freshet:", err)
-		return nil
+		err = nil
+	}
+	if missing := e.stored.Record.Narrowed; len(missing) > 0 && err == nil {
+		fmt.Fprintf(e.cli.err, "freshet: asked for and not granted: %s\n", strings.Join(missing, " "))
 	}
 	return err
 }

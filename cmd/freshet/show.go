@@ -56,6 +56,7 @@ func (c *cli) showTable(r *refresh.Record, revision uint64, now time.Time) error
 	line(true, "Version", "%d (generation %d, revision %d)", r.Version, r.Generation, revision)
 	line(true, "Grant", "%s", r.GrantID)
 	line(len(r.Scopes) > 0, "Scopes", "%s", strings.Join(r.Scopes, " "))
+	line(len(r.Narrowed) > 0, "Not granted", "%s", strings.Join(r.Narrowed, " "))
 	line(true, "Issued", "%s", relative(r.IssuedAt, now))
 	line(true, "Expires", "%s", relative(r.ExpiresAt, now))
 	line(true, "Refresh", "%s", relative(r.RefreshAt, now))

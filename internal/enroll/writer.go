@@ -97,6 +97,9 @@ func (e *enrolment) edit(cur refresh.Stored) (refresh.Write, error) {
 	r.GrantedAt, r.IssuedAt, r.ExpiresAt, r.RefreshAt, r.GrantExpiresAt = t.granted, t.issued, t.expires, t.refresh, t.grantExpires
 	r.Claim, r.Doubt, r.Failure = nil, nil, nil
 	r.Last = &refresh.Last{Attempt: e.attempt, Outcome: refresh.ClassOK, Reason: events.ReasonEnrolled}
+	if r.Narrowed = nil; e.grant.Scopes != nil { // without, it is not known
+		r.Narrowed = refresh.Narrowed(e.definition.Scopes, e.grant.Scopes)
+	}
 	r.Scopes, r.TokenType, r.Meta = e.grant.Scopes, cmp.Or(e.grant.TokenType, "Bearer"), e.grant.Meta
 	if err := e.writer.Keys.Seal(&r, e.grant.sealed(e.definition), e.grant.AccessToken); err != nil {
 		return refresh.Write{}, err

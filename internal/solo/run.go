@@ -20,8 +20,10 @@ import (
 type RunConfig struct {
 	StoreDir  string
 	Providers []provider.Definition
-	Port      int // of NATS, on loopback; 0: a free one
-	Log       zerolog.Logger
+	// MoveGrants: where a token URL has changed, the grants that there are go to the new one.
+	MoveGrants bool
+	Port       int // of NATS, on loopback; 0: a free one
+	Log        zerolog.Logger
 	// Ready is told where the environment file is once everything runs. Optional.
 	Ready func(envFile string)
 }
@@ -50,7 +52,7 @@ func Run(ctx context.Context, cfg RunConfig) error {
 		return err
 	}
 	defer n.server.Shutdown()
-	if err := n.prepare(ctx, cfg.Providers); err != nil {
+	if err := n.prepare(ctx, cfg.Providers, cfg.MoveGrants); err != nil {
 		return cancelled(ctx, err)
 	}
 	env, err := n.writeEnv()
@@ -83,7 +85,7 @@ func (n *node) runProcesses(ctx context.Context, started func()) error {
 }
 
 // prepare makes the assets and applies the providers.
-func (n *node) prepare(ctx context.Context, defs []provider.Definition) error {
+func (n *node) prepare(ctx context.Context, defs []provider.Definition, moveGrants bool) error {
 	b, closeConn, err := n.connect()
 	if err != nil {
 		return err
@@ -98,6 +100,11 @@ func (n *node) prepare(ctx context.Context, defs []provider.Definition) error {
 		d, notes, err := app.Discover(ctx, b, ask, d)
 		if err != nil {
 			return err
+		}
+		if moveGrants {
+			if err := app.MoveGrants(ctx, b, &d); err != nil {
+				return err
+			}
 		}
 		a, err := app.Apply(ctx, b, n.grant, d, false)
 		if err != nil {

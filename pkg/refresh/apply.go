@@ -1,6 +1,7 @@
 package refresh
 
 import (
+	"slices"
 	"time"
 
 	"github.com/freshetdev/freshet/pkg/events"
@@ -27,7 +28,11 @@ func afterSuccess(r Record, d *provider.Definition, a attemptFacts, g Grant, rep
 		r.Meta = reply.Meta // some facts, such as instance_url, come with the first answer only
 	}
 	if reply.Scopes != nil {
-		r.Scopes = reply.Scopes
+		asked := slices.Concat(r.Scopes, r.Narrowed) // RFC 6749 section 6: what the grant was given for
+		if g.Mint != "" {
+			asked = d.Scopes
+		}
+		r.Scopes, r.Narrowed = reply.Scopes, Narrowed(asked, reply.Scopes)
 	}
 	r.TokenType = reply.TokenType
 	setTimes(&r, d, a.StartedAt, reply)
