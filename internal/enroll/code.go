@@ -38,7 +38,7 @@ func (f flow) authURL(state, hint string, extra map[string]string) (string, erro
 	query := address.Query()
 	for _, params := range []map[string]string{d.AuthParams, extra} {
 		for name, value := range params {
-			if _, ok := own[name]; ok || name == "resource" {
+			if _, ok := own[name]; ok || name == "resource" && len(d.Resources) > 0 {
 				return "", fmt.Errorf("extra parameter %s: the login sets it itself", name)
 			}
 			setOrDrop(query, name, value)
@@ -58,11 +58,15 @@ func (f flow) authURL(state, hint string, extra map[string]string) (string, erro
 // that the provider has for them; empty ones are not sent.
 func (f flow) authParams(state, hint string) map[string]string {
 	d := f.definition
-	return map[string]string{
-		"response_type": "code", "redirect_uri": f.redirect, "state": state, "login_hint": hint, "audience": d.Audience,
+	own := map[string]string{
+		"response_type": "code", "redirect_uri": f.redirect, "state": state, "login_hint": hint,
 		d.ClientIDName(): d.ClientID, d.ScopeName(): d.ScopeText(d.Scopes),
 		"code_challenge": f.challenge(), "code_challenge_method": "S256",
 	}
+	if d.Audience != "" {
+		own["audience"] = d.Audience
+	}
+	return own
 }
 
 func (f flow) challenge() string {

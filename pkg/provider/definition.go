@@ -143,7 +143,7 @@ func (d Definition) WithDefaults() Definition {
 	}
 	d.Grant = cmp.Or(d.Grant, GrantAuthorizationCode)
 	if d.Grant.Remints() {
-		d.Rotation = cmp.Or(d.Rotation, RotationNone)
+		d.Rotation, d.RefreshLife = cmp.Or(d.Rotation, RotationNone), RefreshLife{} // there are no refresh tokens
 	}
 	d.Rotation = cmp.Or(d.Rotation, RotationStrict)
 	d.Refresh = d.Refresh.withDefaults()
