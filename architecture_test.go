@@ -36,6 +36,7 @@ const (
 	natsCtx = "github.com/synadia-io/orbit.go/natscontext"
 	xsys    = "golang.org/x/sys"
 	xnet    = "golang.org/x/net"
+	jose    = "github.com/go-jose/go-jose/v4"
 )
 
 // rooms are the packages from the bottom of the house to the top, each with the outside modules it may import. A package
@@ -47,11 +48,13 @@ var rooms = []struct {
 	{"internal/sleep", nil},
 	{"pkg/events", []string{natsGo}},
 	{"pkg/seal", []string{tink}},
+	{"internal/assertion", []string{jose}},
 	{"pkg/provider", []string{oauth2, cron}},
 	{"pkg/provider/catalogue", nil},
 	{"pkg/provider/providerfile", []string{yaml}},
 	{"pkg/refresh", []string{oauth2, xnet}}, // not NATS, not zerolog
 	{"pkg/tokens", []string{natsGo, oauth2}},
+	{"internal/discovery", nil},
 	{"internal/journal", []string{flock}},
 	{"internal/exchanger", []string{flock, xsys}},
 	{"internal/broker", []string{natsGo}},

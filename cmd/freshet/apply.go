@@ -11,18 +11,22 @@ import (
 	"github.com/freshetdev/freshet/internal/app"
 	"github.com/freshetdev/freshet/pkg/provider"
 	"github.com/freshetdev/freshet/pkg/provider/providerfile"
+	"github.com/freshetdev/freshet/pkg/refresh"
 )
 
 func (c *cli) applyCommand() *cobra.Command {
 	var file string
-	var dryRun bool
+	var dryRun, moveGrants bool
 	cmd := c.command("apply -f FILE", "Write provider definitions and their lanes", `  freshet apply -f providers.yaml
   freshet apply -f providers.yaml --dry-run`, cobra.NoArgs)
 	cmd.Long = `Write the providers of a YAML file: secret references are resolved and sealed, the lane on the work queue is
-created or updated. Running workers and schedulers take the new definition up at once.`
+created or updated. A provider with an issuer is asked for its metadata, which fills in the endpoints that the file leaves
+out. A changed token_url is refused while there are credentials, since their refresh tokens would be sent there; --move-grants
+says that this is right. Running workers and schedulers take the new definition up at once.`
 	c.keys.Register(cmd.Flags())
 	cmd.Flags().StringVarP(&file, "file", "f", "", "provider definitions; - reads standard input")
 	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "print what would be done and change nothing")
+	cmd.Flags().BoolVar(&moveGrants, "move-grants", false, moveGrantsUsage)
 	c.outputFlag(cmd, formTable, formJSON, formJSONL, formName)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		defs, err := c.readProviders(file)
@@ -41,12 +45,24 @@ created or updated. Running workers and schedulers take the new definition up at
 		if !dryRun {
 			c.measureClock(cmd.Context(), b)
 		}
+		ask := refresh.NewAsker(nil)
+		defer ask.CloseIdle()
 		p := c.printer("PROVIDER", "ACTION", "LANE", "NOTES")
 		for _, d := range defs {
+			d, notes, err := app.Discover(cmd.Context(), b, ask, d)
+			if err != nil {
+				return errors.Join(p.end(), err)
+			}
+			if moveGrants {
+				if err := app.MoveGrants(cmd.Context(), b, &d); err != nil {
+					return errors.Join(p.end(), err)
+				}
+			}
 			a, err := app.Apply(cmd.Context(), b, k, d, dryRun)
 			if err != nil {
 				return errors.Join(p.end(), err) // what was applied before stays
 			}
+			a.Warnings = append(a.Warnings, notes...)
 			if err := p.add(viewApplied(a).row()); err != nil {
 				return err
 			}
@@ -55,6 +71,9 @@ created or updated. Running workers and schedulers take the new definition up at
 	}
 	return cmd
 }
+
+// moveGrantsUsage is the help of --move-grants.
+const moveGrantsUsage = "where a token_url has changed: present the grants that there are at the new one"
 
 // readProviders reads and checks definitions, with their secret references resolved.
 func (c *cli) readProviders(file string) ([]provider.Definition, error) {

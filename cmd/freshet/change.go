@@ -48,15 +48,19 @@ type appliedView struct {
 	Provider string        `json:"provider"`
 	Action   broker.Action `json:"action"`
 	Lane     changeView    `json:"lane"`
+	Found    []string      `json:"found,omitempty"`
 	Warnings []string      `json:"warnings,omitempty"`
 }
 
 func viewApplied(a app.Applied) appliedView {
-	return appliedView{Provider: a.Provider, Action: a.Action, Lane: viewChange(a.Lane), Warnings: a.Warnings}
+	return appliedView{Provider: a.Provider, Action: a.Action, Lane: viewChange(a.Lane), Found: a.Found, Warnings: a.Warnings}
 }
 
 func (v appliedView) row() row {
 	notes := v.Warnings
+	if len(v.Found) > 0 {
+		notes = append(notes[:len(notes):len(notes)], "found "+strings.Join(v.Found, ", "))
+	}
 	if d := v.Lane.differences(); d != "" {
 		notes = append(notes[:len(notes):len(notes)], "lane: "+d)
 	}

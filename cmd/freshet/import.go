@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -18,16 +20,27 @@ import (
 
 func (c *cli) importCommand() *cobra.Command {
 	cmd := c.command("import [FILE]", "Bring grants that were made elsewhere", `  freshet import grants.jsonl
+  freshet import grants.csv --dry-run
   freshet import < grants.jsonl`, cobra.MaximumNArgs(1))
 	cmd.Long = `Bring grants that were made elsewhere, one JSON object a line, from a file or standard input:
 
   {"provider":"acme","account":"alice","refresh_token":"...","access_token":"...","expires_at":"2026-01-02T15:04:05Z","scopes":["a"]}
 
+or as CSV, whose first line names the columns alike; scopes are then separated by blanks. One of the two tokens is enough,
+and neither is needed where the provider's grant type asks for each token anew (client_credentials, jwt_bearer).
+
 A bad line is reported with its number and the rest goes on; the exit code is then 1.`
-	var progress bool
+	var progress, dryRun bool
+	var format string
+	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "look at every line, print what would be done and write nothing")
+	cmd.Flags().StringVar(&format, "format", "", "jsonl or csv; by default csv for a FILE whose name ends in .csv")
 	c.keys.Register(cmd.Flags())
 	cmd.Flags().BoolVar(&progress, "progress", flags.IsTerminal(c.err), "say now and then how far it is; by default where somebody watches")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		how, err := importFormat(format, args)
+		if err != nil {
+			return err
+		}
 		in := c.in
 		if len(args) == 1 && args[0] != "-" {
 			f, err := os.Open(args[0])
@@ -56,18 +69,43 @@ A bad line is reported with its number and the rest goes on; the exit code is th
 		c.measureClock(cmd.Context(), b)
 		out := &importOutput{out: c.err}
 		look := func(name string) (*provider.Definition, bool) { d, ok := known[name]; return d, ok }
-		cfg := enroll.ImportConfig{Reader: in, Writer: w, Provider: look, Reject: out.reject}
+		cfg := enroll.ImportConfig{Reader: in, Format: how, Writer: w, Provider: look, Reject: out.reject}
+		done := "imported"
+		if dryRun {
+			done, cfg.Plan = "would be imported", func(p enroll.Planned) { fmt.Fprintln(c.out, planned(p)) }
+		}
 		if progress {
 			cfg.Progress = func(done, bad int) { out.progress(done, bad, time.Now()) }
 		}
 		r, err := enroll.Import(cmd.Context(), cfg)
-		fmt.Fprintf(c.err, "%d imported, %d bad\n", r.Imported, r.Bad)
+		fmt.Fprintf(c.err, "%d %s, %d bad\n", r.Imported, done, r.Bad)
 		if err == nil && r.Bad > 0 {
-			err = fmt.Errorf("%d lines were not imported", r.Bad)
+			err = fmt.Errorf("%d lines were not %s", r.Bad, strings.TrimPrefix(done, "would be "))
 		}
 		return err
 	}
 	return cmd
+}
+
+// importFormat is what the flag says, else what the file's name does.
+func importFormat(flag string, args []string) (enroll.Format, error) {
+	switch f := enroll.Format(flag); {
+	case f == enroll.FormatCSV, f == enroll.FormatJSONL:
+		return f, nil
+	case flag != "":
+		return "", usage(fmt.Errorf("--format %s: want %s or %s", flag, enroll.FormatJSONL, enroll.FormatCSV))
+	case len(args) == 1 && strings.EqualFold(filepath.Ext(args[0]), ".csv"):
+		return enroll.FormatCSV, nil
+	}
+	return enroll.FormatJSONL, nil
+}
+
+// planned says what an import would do with a line.
+func planned(p enroll.Planned) string {
+	if p.Generation == 0 {
+		return fmt.Sprintf("line %d: %s would be new", p.Line, p.Credential)
+	}
+	return fmt.Sprintf("line %d: %s would get generation %d; now it is %s", p.Line, p.Credential, p.Generation+1, p.State)
 }
 
 // progressEvery is how much time passes between two words about it.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os/exec"
 	"runtime"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -13,17 +14,24 @@ import (
 	"github.com/freshetdev/freshet/internal/broker"
 	"github.com/freshetdev/freshet/internal/enroll"
 	"github.com/freshetdev/freshet/pkg/events"
+	"github.com/freshetdev/freshet/pkg/provider"
 	"github.com/freshetdev/freshet/pkg/refresh"
 )
 
 func (c *cli) loginCommand() *cobra.Command {
 	var noBrowser bool
+	var subject string
 	cmd := c.command("login PROVIDER/ACCOUNT", "Authorise an account in the browser", `  freshet login acme/alice
-  freshet login acme/alice --no-browser`, cobra.ExactArgs(1))
+  freshet login acme/alice --no-browser
+  freshet login robot/reports --subject reports@example.com`, cobra.ExactArgs(1))
 	cmd.Long = `Authorise an account: authorization code with PKCE, through your browser and a loopback address of this machine.
-An account that is there already gets a new grant.`
+An account that is there already gets a new grant.
+
+Where the provider's grant type needs nobody (client_credentials, jwt_bearer) no browser is opened: the first token is
+asked for at once, and each later one when it is due. With jwt_bearer it is a token for the account, or for --subject.`
 	c.keys.Register(cmd.Flags())
 	cmd.Flags().BoolVar(&noBrowser, "no-browser", false, "print the address and open nothing")
+	cmd.Flags().StringVar(&subject, "subject", "", "with grant jwt_bearer: for whom the token is; default: the account")
 	cmd.RunE = c.onCredential(func(ctx context.Context, b *broker.Broker, cred events.Credential) error {
 		w, err := c.writer(b)
 		if err != nil {
@@ -34,26 +42,63 @@ An account that is there already gets a new grant.`
 			return err
 		}
 		c.measureClock(ctx, b)
-		var stored refresh.Stored
-		cfg := enroll.LoginConfig{Definition: d, Credential: cred, Out: c.err, Save: func(ctx context.Context, g enroll.NewGrant) error {
-			var err error
-			stored, err = w.Enroll(ctx, d, cred, g)
-			if errors.Is(err, enroll.ErrUntold) {
-				fmt.Fprintln(c.err, "freshet:", err)
-				return nil
-			}
-			return err
-		}}
-		if !noBrowser {
-			cfg.OpenBrowser = openBrowser
+		e := enrolment{cli: c, writer: w, definition: d, credential: cred}
+		switch {
+		case d.Grant.Remints():
+			err = e.mint(ctx, subject)
+		case subject != "":
+			err = usage(enroll.ErrNoSubject)
+		default:
+			err = e.person(ctx, noBrowser)
 		}
-		if _, err := enroll.Login(ctx, cfg); err != nil {
+		if err != nil {
 			return err
 		}
-		_, err = fmt.Fprintf(c.out, "%s generation %d version %d\n", cred, stored.Record.Generation, stored.Record.Version)
+		_, err = fmt.Fprintf(c.out, "%s generation %d version %d\n", cred, e.stored.Record.Generation, e.stored.Record.Version)
 		return err
 	})
 	return cmd
+}
+
+// enrolment is one login and what it stored.
+type enrolment struct {
+	cli        *cli
+	writer     *enroll.Writer
+	definition *provider.Definition
+	credential events.Credential
+	stored     refresh.Stored
+}
+
+// person goes through the authorization code flow.
+func (e *enrolment) person(ctx context.Context, noBrowser bool) error {
+	cfg := enroll.LoginConfig{Definition: e.definition, Credential: e.credential, Out: e.cli.err, Save: e.save}
+	if !noBrowser {
+		cfg.OpenBrowser = openBrowser
+	}
+	_, err := enroll.Login(ctx, cfg)
+	return err
+}
+
+// mint asks for a token that needs nobody.
+func (e *enrolment) mint(ctx context.Context, subject string) error {
+	g, err := enroll.Mint(ctx, enroll.MintConfig{Definition: e.definition, Credential: e.credential, Subject: subject})
+	if err != nil {
+		return err
+	}
+	return e.save(ctx, g)
+}
+
+func (e *enrolment) save(ctx context.Context, g enroll.NewGrant) error {
+	var err error
+	e.stored, err = e.writer.Enroll(ctx, e.definition, e.credential, g)
+	if errors.Is(err, enroll.ErrUntold) {
+		fmt.Fprintln(e.cli.err, "freshet:", err)
+		err = nil
+	}
+	if missing := e.stored.Record.Narrowed; len(missing) > 0 && err == nil {
+		fmt.Fprintf(e.cli.err, "freshet: asked for and not granted: %s\n", strings.Join(missing, " "))
+	}
+	return err
 }
 
 // writer returns what stores grants. Before it does, the clock must have been measured.

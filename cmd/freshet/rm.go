@@ -14,7 +14,7 @@ import (
 func (c *cli) rmCommand() *cobra.Command {
 	cmd := c.command("rm PROVIDER/ACCOUNT", "Remove a credential and forget its secrets", "  freshet rm acme/alice", cobra.ExactArgs(1))
 	cmd.Long = `Remove a credential: its secrets are gone at once, a tombstone keeps its generation and version, so that nothing
-still in flight can bring it back. The provider is not told; the grant there stays until it ends.`
+still in flight can bring it back. The provider is not told, so the grant there stays until it ends: freshet revoke first ends it.`
 	cmd.RunE = c.onCredential(func(ctx context.Context, b *broker.Broker, cred events.Credential) error {
 		c.measureClock(ctx, b)
 		w := enroll.Writer{Store: b, Teller: events.NewPublisher(b.JetStream(), b.Names()), Source: cliSource, Now: b.Now}

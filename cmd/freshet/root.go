@@ -13,6 +13,7 @@ import (
 
 	"github.com/freshetdev/freshet/internal/app"
 	"github.com/freshetdev/freshet/internal/broker"
+	"github.com/freshetdev/freshet/internal/enroll"
 	"github.com/freshetdev/freshet/internal/flags"
 	"github.com/freshetdev/freshet/pkg/events"
 	"github.com/freshetdev/freshet/pkg/refresh"
@@ -61,7 +62,7 @@ Exit codes: 0 ok, 1 error, 2 usage, 3 not found, 4 a person must authorise again
 	root.AddCommand(
 		c.devCommand(), c.runCommand(), c.setupCommand(), c.applyCommand(), c.providersCommand(),
 		c.loginCommand(), c.importCommand(), c.lsCommand(), c.showCommand(), c.tokenCommand(), c.refreshCommand(),
-		c.eventsCommand(), c.pauseCommand(), c.resumeCommand(), c.rmCommand(), c.keysCommand(), c.versionCommand(),
+		c.eventsCommand(), c.pauseCommand(), c.resumeCommand(), c.revokeCommand(), c.rmCommand(), c.keysCommand(), c.versionCommand(),
 	)
 	return root
 }
@@ -160,7 +161,7 @@ func exitCode(err error) int {
 		return exitNotFound
 	case errors.Is(err, app.ErrReauthRequired), errors.Is(err, tokens.ErrReauthRequired), errors.Is(err, tokens.ErrRevoked):
 		return exitReauth
-	case errors.As(err, &failed), errors.Is(err, app.ErrPaused), errors.Is(err, tokens.ErrUnavailable), errors.Is(err, tokens.ErrExpired), unavailable(err):
+	case errors.As(err, &failed), errors.Is(err, app.ErrPaused), errors.Is(err, tokens.ErrUnavailable), errors.Is(err, tokens.ErrExpired), errors.Is(err, enroll.ErrNotConfirmed), unavailable(err):
 		return exitUnavailable
 	}
 	return exitError

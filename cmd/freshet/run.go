@@ -41,6 +41,7 @@ The store directory holds everything: NATS, the journal, the keysets. Back it up
 	fs := cmd.Flags()
 	fs.StringVar(&cfg.StoreDir, "store", "", "`directory` that holds everything")
 	fs.StringVarP(&file, "file", "f", "", "provider definitions to apply first; - reads standard input")
+	fs.BoolVar(&cfg.MoveGrants, "move-grants", false, moveGrantsUsage)
 	fs.IntVar(&cfg.Port, "nats-port", 4222, "NATS `port` on loopback; 0: a free one")
 	fs.StringVar(&common.LogLevel, "log-level", "info", "least level logged: debug, info, warn or error")
 	flags.Own(fs, "store", "log-level")

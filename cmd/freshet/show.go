@@ -24,12 +24,16 @@ func (c *cli) showCommand() *cobra.Command {
 		if s.Record.State == refresh.StateDeleted {
 			return fmt.Errorf("%w: %s was removed", refresh.ErrNotFound, cred)
 		}
+		unconfirmed := s.Record.State == refresh.StateRevoked && len(s.Record.Grant)+len(s.Record.Access) > 0
 		s.Record.Access, s.Record.Grant = nil, nil
 		if c.output == formJSON {
 			return printJSON(c.out, struct {
 				refresh.Record
 				Revision uint64 `json:"revision"`
 			}{s.Record, s.Revision})
+		}
+		if unconfirmed {
+			fmt.Fprintf(c.err, "freshet: the provider has not confirmed that %s is revoked: run freshet revoke %s again\n", cred, cred)
 		}
 		return c.showTable(&s.Record, s.Revision, time.Now())
 	})
@@ -52,6 +56,7 @@ func (c *cli) showTable(r *refresh.Record, revision uint64, now time.Time) error
 	line(true, "Version", "%d (generation %d, revision %d)", r.Version, r.Generation, revision)
 	line(true, "Grant", "%s", r.GrantID)
 	line(len(r.Scopes) > 0, "Scopes", "%s", strings.Join(r.Scopes, " "))
+	line(len(r.Narrowed) > 0, "Not granted", "%s", strings.Join(r.Narrowed, " "))
 	line(true, "Issued", "%s", relative(r.IssuedAt, now))
 	line(true, "Expires", "%s", relative(r.ExpiresAt, now))
 	line(true, "Refresh", "%s", relative(r.RefreshAt, now))

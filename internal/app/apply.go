@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/freshetdev/freshet/internal/broker"
 	"github.com/freshetdev/freshet/pkg/provider"
@@ -18,6 +19,7 @@ import (
 type Applied struct {
 	Provider string
 	Action   broker.Action // create, update or ok
+	Found    []string      // the fields that came from the issuer's metadata
 	Lane     broker.Change
 	Warnings []string
 }
@@ -25,10 +27,13 @@ type Applied struct {
 // Apply writes a provider's definition, its client secrets sealed, and creates or updates its lane. A pause that is in
 // force stays.
 func Apply(ctx context.Context, b *broker.Broker, k *seal.Keyset, d provider.Definition, dryRun bool) (Applied, error) {
-	out := Applied{Provider: d.Name, Action: broker.ActionOK}
+	out := Applied{Provider: d.Name, Action: broker.ActionOK, Found: d.Discovered}
 	d = d.WithDefaults()
-	if err := d.Validate(); err != nil {
+	if err := errors.Join(d.Validate(), refresh.CheckKeys(&d)); err != nil {
 		return out, err
+	}
+	if d.TokenURL == "" {
+		return out, fmt.Errorf("apply provider %s: token_url: missing: give it, or an issuer that publishes it", d.Name)
 	}
 	if d.Rotation == provider.RotationGrace && !d.GraceUsable() {
 		out.Warnings = append(out.Warnings, "rotation_grace is too short for a second try: treated as strict")
@@ -37,6 +42,10 @@ func Apply(ctx context.Context, b *broker.Broker, k *seal.Keyset, d provider.Def
 	// The lane comes first: whoever sees the definition looks for it.
 	if out.Lane, err = b.EnsureLane(ctx, d, dryRun); err != nil {
 		return out, fmt.Errorf("apply provider %s: %w", d.Name, err)
+	}
+	before, _, err := b.Provider(ctx, d.Name)
+	if err == nil && d.Grant == provider.GrantAuthorizationCode {
+		out.Warnings = append(out.Warnings, scopeWarnings(before.Scopes, d.Scopes)...)
 	}
 	if out.Action, err = putDefinition(ctx, b, k, d, dryRun); err != nil {
 		return out, fmt.Errorf("apply provider %s: %w", d.Name, err)
@@ -53,6 +62,15 @@ func Apply(ctx context.Context, b *broker.Broker, k *seal.Keyset, d provider.Def
 	return out, err
 }
 
+// scopeWarnings say that what was granted stays what it is.
+func scopeWarnings(have, want []string) []string {
+	fresh := refresh.Narrowed(want, have)
+	if len(fresh) == 0 {
+		return nil
+	}
+	return []string{"new scopes, which credentials get with the next login only: " + strings.Join(fresh, " ")}
+}
+
 // probeAgain lets a lane run again that rests because the provider refused our client: what was just applied may mend that.
 func probeAgain(ctx context.Context, b *broker.Broker, name string) error {
 	e, _, err := b.Provider(ctx, name)
@@ -63,10 +81,16 @@ func probeAgain(ctx context.Context, b *broker.Broker, name string) error {
 }
 
 // putDefinition writes the entry unless it says the same already. It starts over when somebody else wrote it
-// meanwhile. An entry that cannot be read is written anew.
-func putDefinition(ctx context.Context, b *broker.Broker, k *seal.Keyset, d provider.Definition, dryRun bool) (broker.Action, error) {
+// meanwhile. An entry that cannot be read is written anew: grants know their token URL themselves.
+func putDefinition(ctx context.Context, b *broker.Broker, k *seal.Keyset, wanted provider.Definition, dryRun bool) (broker.Action, error) {
 	for {
+		d := wanted
 		entry, revision, err := b.Provider(ctx, d.Name)
+		if err == nil {
+			// An entry that was sealed with another keyset allows no moves.
+			_ = entry.OpenSecrets(k, b.Names().ProvidersBucket())
+			d, err = keepMoves(ctx, b, entry, d)
+		}
 		action := broker.ActionUpdate
 		switch {
 		case errors.Is(err, broker.ErrUnknownProvider):
@@ -97,6 +121,7 @@ func sameDefinition(have provider.Entry, d provider.Definition, k *seal.Keyset, 
 	}
 	same := func(a, b seal.Secret) bool { return a.Equal(b) }
 	return slices.EqualFunc(have.Definition.ClientSecrets, d.ClientSecrets, same) &&
+		have.Definition.AssertionKey.Equal(d.AssertionKey) && slices.Equal(have.Definition.MovedFrom, d.MovedFrom) &&
 		bytes.Equal(plainForm(have.Definition), plainForm(d))
 }
 

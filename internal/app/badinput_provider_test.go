@@ -115,7 +115,10 @@ func TestATokenEndpointInTheClear(t *testing.T) {
 		}
 		e, revision, err := w.Broker.Provider(w.ctx, "clear")
 		w.must(err)
-		e.TokenURL = where
+		bucket := w.Names().ProvidersBucket()
+		w.must(e.OpenSecrets(w.grant, bucket))
+		e.TokenURL, e.Definition.MovedFrom = where, []string{clear.TokenURL}
+		w.must(e.SealSecrets(w.grant, bucket))
 		_, err = w.PutProvider(w.ctx, "clear", e, revision)
 		w.must(err)
 		w.due(c)
@@ -125,7 +128,7 @@ func TestATokenEndpointInTheClear(t *testing.T) {
 		if n := dialled.Load(); n != 0 {
 			t.Errorf("the worker connected %d times to an endpoint in the clear", n)
 		}
-		w.apply(clear)
+		w.move(clear)
 		w.pass(10 * time.Minute)
 		if r := w.record(c).Record; r.State != refresh.StateActive || r.Version < 2 {
 			t.Errorf("with the right endpoint it is %s at version %d", r.State, r.Version)
@@ -190,7 +193,7 @@ func TestATokenEndpointThatRefusesConnections(t *testing.T) {
 		if lines := w.logs.count("w1", "connection refused"); lines > r.Failure.Count {
 			t.Errorf("%d lines about %d failures", lines, r.Failure.Count)
 		}
-		w.apply(good)
+		w.move(good)
 		w.pass(10 * time.Minute)
 		if r := w.record(c).Record; r.State != refresh.StateActive || r.Version < 2 || r.Failure != nil {
 			t.Errorf("with somebody there it is %s at version %d, failure %+v", r.State, r.Version, r.Failure)
@@ -262,7 +265,7 @@ func TestTokenEndpointsThatAnswerNonsense(t *testing.T) {
 				if n := presented.Load(); n < 2 || n > 60 {
 					t.Errorf("presented %d times, want some last tries with growing pauses", n)
 				}
-				w.apply(good)
+				w.move(good)
 				w.pass(10 * time.Minute)
 				if r := w.record(c).Record; r.State != refresh.StateActive || r.Version < 2 || r.Doubt != nil {
 					t.Errorf("with a good endpoint it is %s at version %d, doubt %+v", r.State, r.Version, r.Doubt)

@@ -181,6 +181,13 @@ func (f *fleet) apply(d provider.Definition) {
 	f.must(err)
 }
 
+// move applies a provider at another token URL, and says that this is right.
+func (f *fleet) move(d provider.Definition) {
+	f.t.Helper()
+	f.must(app.MoveGrants(f.ctx, f.Broker, &d))
+	f.apply(d)
+}
+
 // process is a scheduler or a worker at work.
 type process struct {
 	conn *nats.Conn

@@ -1,6 +1,7 @@
 package authserver
 
 import (
+	"crypto"
 	"crypto/subtle"
 	"errors"
 	"fmt"
@@ -23,6 +24,9 @@ const (
 	AuthPost AuthMethod = "post"
 	// AuthNone is client_id alone: a public client.
 	AuthNone AuthMethod = "none"
+	// AuthPrivateKeyJWT is an assertion signed by one of the client's keys
+	// (RFC 7523 section 2.2), good once.
+	AuthPrivateKeyJWT AuthMethod = "private_key_jwt"
 )
 
 // Client is one registration.
@@ -31,8 +35,15 @@ type Client struct {
 	ID string
 	// Secret is the client's password. Required for AuthBasic and AuthPost.
 	Secret string
+	// Keys verify the client's assertions: RSA for RS256, P-256 for ES256,
+	// Ed25519 for EdDSA. Whoever has one may also ask for tokens of any account
+	// (RFC 7523 section 2.1).
+	Keys []crypto.PublicKey
+	// TokenAudience: assertions name the token endpoint as their audience.
+	// False: the issuer.
+	TokenAudience bool
 	// Auth lists the accepted methods. Empty: basic and post if there is a
-	// Secret, else none.
+	// Secret, else private_key_jwt if there are Keys, else none.
 	Auth []AuthMethod
 	// RedirectURIs are compared byte by byte (RFC 9700 section 2.1), except
 	// that an http URI on a loopback IP address matches any port (RFC 8252
@@ -49,6 +60,8 @@ func (c Client) auth() []AuthMethod {
 		return c.Auth
 	case c.Secret != "":
 		return []AuthMethod{AuthBasic, AuthPost}
+	case len(c.Keys) > 0:
+		return []AuthMethod{AuthPrivateKeyJWT}
 	}
 	return []AuthMethod{AuthNone}
 }
@@ -65,8 +78,12 @@ func (c Client) validate() error {
 			if c.Secret == "" {
 				errs = append(errs, fmt.Errorf("auth method %q needs a secret", m))
 			}
+		case AuthPrivateKeyJWT:
+			if len(c.Keys) == 0 {
+				errs = append(errs, fmt.Errorf("auth method %q needs keys", m))
+			}
 		default:
-			errs = append(errs, fmt.Errorf("auth method %q is unknown: use basic, post or none", m))
+			errs = append(errs, fmt.Errorf("auth method %q is unknown: use basic, post, none or private_key_jwt", m))
 		}
 	}
 	for _, raw := range c.RedirectURIs {
@@ -87,6 +104,9 @@ type client struct {
 	machine *family // of client_credentials tokens
 	rate    window
 }
+
+// public tells whether the client has nothing to prove itself with.
+func (c *client) public() bool { return c.Secret == "" && len(c.Keys) == 0 }
 
 // redirectable tells whether the client registered this redirect URI.
 func (c *client) redirectable(uri string) bool {
@@ -166,7 +186,10 @@ func (s *Server) authenticate(r *http.Request, f *form) (*client, *reply) {
 	if c == nil || !slices.Contains(c.methods, method) {
 		return nil, refuse(http.StatusUnauthorized, "invalid_client", "client authentication failed")
 	}
-	if method != AuthNone && subtle.ConstantTimeCompare([]byte(secret), []byte(c.Secret)) != 1 {
+	if method == AuthPrivateKeyJWT && !s.proves(r, c, f) {
+		return nil, refuse(http.StatusUnauthorized, "invalid_client", "client authentication failed")
+	}
+	if (method == AuthBasic || method == AuthPost) && subtle.ConstantTimeCompare([]byte(secret), []byte(c.Secret)) != 1 {
 		return nil, refuse(http.StatusUnauthorized, "invalid_client", "client authentication failed")
 	}
 	return c, nil
@@ -176,10 +199,7 @@ func (s *Server) authenticate(r *http.Request, f *form) (*client, *reply) {
 // request is an error (RFC 6749 section 2.3).
 func credentials(r *http.Request, f *form) (id, secret string, m AuthMethod, bad *reply) {
 	if r.Header.Get("Authorization") == "" {
-		if f.clientSecret != "" {
-			return f.clientID, f.clientSecret, AuthPost, nil
-		}
-		return f.clientID, "", AuthNone, nil
+		return formCredentials(f)
 	}
 	user, pass, ok := r.BasicAuth()
 	id, errID := url.QueryUnescape(user)
@@ -187,8 +207,26 @@ func credentials(r *http.Request, f *form) (id, secret string, m AuthMethod, bad
 	if !ok || errID != nil || errSecret != nil {
 		return "", "", "", refuse(http.StatusUnauthorized, "invalid_client", "the Authorization header is not valid Basic")
 	}
-	if f.clientSecret != "" || f.clientID != "" && f.clientID != id {
+	if f.clientSecret != "" || f.clientAssertion != "" || f.clientID != "" && f.clientID != id {
 		return "", "", "", refuse(http.StatusBadRequest, "invalid_request", "more than one way of client authentication")
 	}
 	return id, secret, AuthBasic, nil
+}
+
+// formCredentials is credentials for a request without an Authorization header. An assertion names the client that has left
+// client_id out (RFC 7521 sections 4.1 and 4.2).
+func formCredentials(f *form) (id, secret string, m AuthMethod, bad *reply) {
+	id = f.clientID
+	if named := f.clientAssertion + f.assertion; id == "" && named != "" {
+		id = unverified(named).Issuer
+	}
+	switch {
+	case f.clientAssertion != "" && f.clientSecret != "":
+		return "", "", "", refuse(http.StatusBadRequest, "invalid_request", "more than one way of client authentication")
+	case f.clientAssertion != "":
+		return id, "", AuthPrivateKeyJWT, nil
+	case f.clientSecret != "":
+		return id, f.clientSecret, AuthPost, nil
+	}
+	return id, "", AuthNone, nil
 }

@@ -38,8 +38,8 @@ func TestMetadataIsTheSameAtBothAddresses(t *testing.T) {
 			}
 		}
 		for name, want := range map[string]string{
-			"token_endpoint_auth_methods_supported":         "[client_secret_basic client_secret_post none]",
-			"introspection_endpoint_auth_methods_supported": "[client_secret_basic client_secret_post]",
+			"token_endpoint_auth_methods_supported":         "[client_secret_basic client_secret_post private_key_jwt none]",
+			"introspection_endpoint_auth_methods_supported": "[client_secret_basic client_secret_post private_key_jwt]",
 			"code_challenge_methods_supported":              "[S256]",
 		} {
 			if got := fmt.Sprint(r.body[name]); got != want {

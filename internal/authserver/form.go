@@ -17,7 +17,8 @@ const maxForm = 64 << 10
 type form struct {
 	grantType, code, redirectURI, codeVerifier   string
 	refreshToken, scope, clientID, clientSecret  string
-	token                                        string
+	clientAssertion, clientAssertionType         string
+	assertion, token                             string
 	responseType, state, challenge, method, hint string
 }
 
@@ -39,6 +40,12 @@ func (f *form) field(name string) *string {
 		return &f.clientID
 	case "client_secret":
 		return &f.clientSecret
+	case "client_assertion":
+		return &f.clientAssertion
+	case "client_assertion_type":
+		return &f.clientAssertionType
+	case "assertion":
+		return &f.assertion
 	case "token":
 		return &f.token
 	case "response_type":

@@ -26,7 +26,7 @@ func (s *Server) introspect(r *http.Request) *reply {
 	if bad != nil {
 		return bad
 	}
-	if c.Secret == "" || f.token == "" {
+	if c.public() || f.token == "" {
 		return s.introspectRefusal(c)
 	}
 	cl, fam := s.lookup(f.token)
@@ -44,7 +44,7 @@ func (s *Server) introspect(r *http.Request) *reply {
 }
 
 func (s *Server) introspectRefusal(c *client) *reply {
-	if c.Secret == "" {
+	if c.public() {
 		return refuse(http.StatusUnauthorized, "invalid_client", "introspection needs a client that proves itself")
 	}
 	return badRequest("token is missing")

@@ -14,6 +14,7 @@ type metadataDocument struct {
 	GrantTypes              []string `json:"grant_types_supported"`
 	ChallengeMethods        []string `json:"code_challenge_methods_supported"`
 	TokenAuthMethods        []string `json:"token_endpoint_auth_methods_supported"`
+	SigningAlgorithms       []string `json:"token_endpoint_auth_signing_alg_values_supported"`
 	RevocationAuthMethods   []string `json:"revocation_endpoint_auth_methods_supported"`
 	IntrospectAuthMethods   []string `json:"introspection_endpoint_auth_methods_supported"`
 	IssInAuthorizationReply bool     `json:"authorization_response_iss_parameter_supported"`
@@ -31,7 +32,7 @@ func (s *Server) metadata(r *http.Request) *reply {
 		return notAllowed("GET, HEAD")
 	}
 	iss := s.issuer(r)
-	secret := []string{"client_secret_basic", "client_secret_post"}
+	secret := []string{"client_secret_basic", "client_secret_post"}[:2:2]
 	return s.perform(r, subject{at: atMetadata, refuse: refuse}, func() *reply {
 		return answer(metadataDocument{
 			Issuer:                  iss,
@@ -41,11 +42,12 @@ func (s *Server) metadata(r *http.Request) *reply {
 			RevocationEndpoint:      iss + "/revoke",
 			ResponseTypes:           []string{"code"},
 			ResponseModes:           []string{"query"},
-			GrantTypes:              []string{"authorization_code", "refresh_token", "client_credentials"},
+			GrantTypes:              []string{"authorization_code", "refresh_token", "client_credentials", jwtBearerGrant},
 			ChallengeMethods:        []string{"S256"},
-			TokenAuthMethods:        append(secret, "none"),
-			RevocationAuthMethods:   append(secret, "none"),
-			IntrospectAuthMethods:   secret,
+			TokenAuthMethods:        append(secret, "private_key_jwt", "none"),
+			SigningAlgorithms:       []string{"RS256", "ES256", "EdDSA"},
+			RevocationAuthMethods:   append(secret, "private_key_jwt", "none"),
+			IntrospectAuthMethods:   append(secret, "private_key_jwt"),
 			IssInAuthorizationReply: true,
 		})
 	})

@@ -36,6 +36,7 @@ type Server struct {
 	mint    *mint
 	store   store
 	codes   codes
+	seen    seenIDs // of assertions
 	counts  counters
 	script  atomic.Pointer[script]
 	strays  [endpoints]atomic.Int64 // requests that name no account

@@ -52,10 +52,12 @@ func (s *Server) token(r *http.Request) *reply {
 		return s.codeGrant(r, c, f)
 	case "client_credentials":
 		return s.machineGrant(r, c, f)
+	case jwtBearerGrant:
+		return s.bearerGrant(r, c, f)
 	case "":
 		return badRequest("grant_type is missing")
 	}
-	return refuse(http.StatusBadRequest, "unsupported_grant_type", "this server knows authorization_code, refresh_token and client_credentials")
+	return refuse(http.StatusBadRequest, "unsupported_grant_type", "this server knows authorization_code, refresh_token, client_credentials and jwt-bearer")
 }
 
 // about is the subject of a token request.
@@ -224,7 +226,7 @@ func (s *Server) found(id uint64, c *client, a *account, scopes []string, now ti
 
 // machineGrant is RFC 6749 section 4.4.
 func (s *Server) machineGrant(r *http.Request, c *client, f *form) *reply {
-	if c.Secret == "" || f.clientSecret == "" && r.Header.Get("Authorization") == "" {
+	if f.clientSecret == "" && f.clientAssertion == "" && r.Header.Get("Authorization") == "" {
 		return refuse(http.StatusBadRequest, "unauthorized_client", "client_credentials needs a client that proves itself")
 	}
 	scopes, err := c.grantable(f.scope)

@@ -38,7 +38,7 @@ func (f flow) authURL(state, hint string, extra map[string]string) (string, erro
 	query := address.Query()
 	for _, params := range []map[string]string{d.AuthParams, extra} {
 		for name, value := range params {
-			if _, ok := own[name]; ok {
+			if _, ok := own[name]; ok || name == "resource" && len(d.Resources) > 0 {
 				return "", fmt.Errorf("extra parameter %s: the login sets it itself", name)
 			}
 			setOrDrop(query, name, value)
@@ -46,6 +46,9 @@ func (f flow) authURL(state, hint string, extra map[string]string) (string, erro
 	}
 	for name, value := range own {
 		setOrDrop(query, name, value)
+	}
+	if len(d.Resources) > 0 {
+		query["resource"] = d.Resources // RFC 8707 section 2.1: one parameter each
 	}
 	address.RawQuery = query.Encode()
 	return address.String(), nil
@@ -55,11 +58,15 @@ func (f flow) authURL(state, hint string, extra map[string]string) (string, erro
 // that the provider has for them; empty ones are not sent.
 func (f flow) authParams(state, hint string) map[string]string {
 	d := f.definition
-	return map[string]string{
+	own := map[string]string{
 		"response_type": "code", "redirect_uri": f.redirect, "state": state, "login_hint": hint,
 		d.ClientIDName(): d.ClientID, d.ScopeName(): d.ScopeText(d.Scopes),
 		"code_challenge": f.challenge(), "code_challenge_method": "S256",
 	}
+	if d.Audience != "" {
+		own["audience"] = d.Audience
+	}
+	return own
 }
 
 func (f flow) challenge() string {
@@ -77,7 +84,7 @@ func setOrDrop(q url.Values, name, value string) {
 	}
 }
 
-// ExchangeError says why a token endpoint gave no tokens for a code.
+// ExchangeError says why a token endpoint gave no tokens.
 type ExchangeError struct {
 	Provider string
 	Class    refresh.Class
@@ -87,9 +94,9 @@ type ExchangeError struct {
 
 // Error implements error.
 func (e *ExchangeError) Error() string {
-	text := fmt.Sprintf("%s gave no token for the code: %s", e.Provider, e.Detail)
+	text := fmt.Sprintf("%s gave no token: %s", e.Provider, e.Detail)
 	if e.Class == refresh.ClassMisconfigured {
-		text += ": check client_id, client_secret, auth_style and scopes of the provider"
+		text += ": check client_id, client_secret or keys, auth_style and scopes of the provider"
 	}
 	return text
 }
@@ -97,13 +104,18 @@ func (e *ExchangeError) Error() string {
 // redeem trades a code for tokens (RFC 6749 section 4.1.3). Client secrets are tried in order: a server that does not
 // accept one has not looked at the code yet.
 func (f flow) redeem(ctx context.Context, code string) (NewGrant, error) {
-	secrets := f.definition.ClientSecrets
+	return overSecrets(f.definition, func(secret seal.Secret) (NewGrant, error) { return f.redeemWith(ctx, code, secret) })
+}
+
+// overSecrets tries the client's secrets in order, until one is accepted or the answer is about something else.
+func overSecrets(d *provider.Definition, try func(seal.Secret) (NewGrant, error)) (NewGrant, error) {
+	secrets := d.ClientSecrets
 	if len(secrets) == 0 {
 		secrets = []seal.Secret{{}}
 	}
 	var failure *ExchangeError
 	for _, secret := range secrets {
-		grant, err := f.redeemWith(ctx, code, secret)
+		grant, err := try(secret)
 		if err == nil {
 			return grant, nil
 		}
@@ -123,10 +135,15 @@ func (f flow) redeemWith(ctx context.Context, code string, secret seal.Secret) (
 		setOrDrop(form, name, value)
 	}
 	out := f.exchange.Redeem(ctx, d, secret, form)
+	return grantOfOutcome(ctx, d, out, seal.NewSecret(code), seal.NewSecret(f.verifier), secret)
+}
+
+// grantOfOutcome reads what a token endpoint answered to a request that carried those secrets.
+func grantOfOutcome(ctx context.Context, d *provider.Definition, out refresh.Outcome, sent ...seal.Secret) (NewGrant, error) {
 	if err := ctx.Err(); err != nil && out.Phase != refresh.PhaseAnswered {
 		return NewGrant{}, err
 	}
-	j := refresh.Classify(d, out).Without(seal.NewSecret(code), seal.NewSecret(f.verifier), secret)
+	j := refresh.Classify(d, out).Without(sent...)
 	if j.Class != refresh.ClassOK {
 		return NewGrant{}, &ExchangeError{Provider: d.Name, Class: j.Class, Code: j.Code, Detail: j.Detail}
 	}

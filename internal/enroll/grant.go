@@ -1,6 +1,7 @@
 package enroll
 
 import (
+	"cmp"
 	"errors"
 	"time"
 
@@ -12,12 +13,21 @@ import (
 // ErrNoTokens says that a grant holds neither a refresh token nor an access token.
 var ErrNoTokens = errors.New("neither a refresh token nor an access token")
 
-// NewGrant is what an enrolment or an import brings. It needs a refresh token or an access token.
+// ErrReminted says that a refresh token is of no use: this provider's tokens are asked for anew each time.
+var ErrReminted = errors.New("the provider's grant type has no refresh tokens: leave refresh_token out")
+
+// ErrNoSubject says that a grant has a subject whose type knows none.
+var ErrNoSubject = errors.New("a subject is for providers with grant jwt_bearer only")
+
+// NewGrant is what an enrolment or an import brings. It needs a refresh token or an access token, or a provider whose grant type
+// re-mints, where it may be empty.
 type NewGrant struct {
-	RefreshToken seal.Secret // empty: the grant cannot be refreshed and ends with its access token
+	RefreshToken seal.Secret // empty: the grant cannot be refreshed and ends with its access token, unless it is re-minted
 	AccessToken  seal.Secret // empty: a refresh is due at once
-	TokenType    string      // empty: Bearer
-	Scopes       []string
+	// Subject is for whom tokens are asked with provider.GrantJWTBearer. Empty: the account.
+	Subject   string
+	TokenType string // empty: Bearer
+	Scopes    []string
 	// Meta is what else the token endpoint said: a JSON object, not secret, or nil.
 	Meta []byte
 
@@ -30,6 +40,33 @@ type NewGrant struct {
 	ExpiresAt time.Time
 	// GrantLifetime is the refresh token's, where the token endpoint names one.
 	GrantLifetime time.Duration
+
+	reminted bool // by the provider's grant type
+}
+
+// of holds the grant against its provider, and takes over what the provider decides.
+func (g NewGrant) of(d *provider.Definition, account string) (NewGrant, error) {
+	g.reminted = d.Grant.Remints()
+	switch {
+	case g.reminted && !g.RefreshToken.IsZero():
+		return g, ErrReminted
+	case !g.reminted && g.AccessToken.IsZero() && g.RefreshToken.IsZero():
+		return g, ErrNoTokens
+	case d.Grant == provider.GrantJWTBearer:
+		g.Subject = cmp.Or(g.Subject, account)
+	case g.Subject != "":
+		return g, ErrNoSubject
+	}
+	return g, nil
+}
+
+// sealed is what of the grant is kept in the record's sealed field.
+func (g NewGrant) sealed(d *provider.Definition) refresh.Grant {
+	kept := refresh.Grant{RefreshToken: g.RefreshToken, Subject: g.Subject, TokenURL: d.TokenURL}
+	if g.reminted {
+		kept.Mint = d.Grant
+	}
+	return kept
 }
 
 // times are the instants of a new record.
@@ -61,7 +98,7 @@ func timesOf(key string, d *provider.Definition, g NewGrant, now time.Time) time
 		}
 		t.refresh = refresh.RefreshAt(key, p, t.issued, t.expires)
 	}
-	if g.RefreshToken.IsZero() {
+	if g.RefreshToken.IsZero() && !g.reminted {
 		t.refresh = time.Time{}
 		t.grantExpires = t.expires // nothing outlives the only token
 	}

@@ -21,9 +21,13 @@ type ImportConfig struct {
 	//
 	//	{"provider":"acme","account":"alice","refresh_token":"…","access_token":"…","expires_at":"2026-01-02T15:04:05Z","scopes":["a"]}
 	//
-	// One of the two tokens is enough. Without expires_at an access token has the provider's default lifetime from
+	// One of the two tokens is enough, and neither is needed where the provider's grant type re-mints; there "subject" may
+	// name another one than the account. Without expires_at an access token has the provider's default lifetime from
 	// now on. Blank lines are skipped. A Read that blocks holds up the end of ctx; whoever can, closes the input.
+	//
+	// In FormatCSV the first line names the columns as the members are named here, and scopes are separated by blanks.
 	Reader io.Reader
+	Format Format // default FormatJSONL
 	Writer *Writer
 	// Provider returns a definition with its defaults; ok is false for a provider that nobody has applied.
 	Provider func(name string) (d *provider.Definition, ok bool)
@@ -31,6 +35,8 @@ type ImportConfig struct {
 	Concurrency int
 	// Progress hears how many lines were imported and how many were bad, after each line. nil: nobody does.
 	Progress func(done, bad int)
+	// Plan hears what would become of each good line, in no particular order, and nothing is written. nil: it is done.
+	Plan func(Planned)
 	// Reject hears of each bad line, in no particular order. nil: they are only counted.
 	Reject func(LineError)
 }
@@ -58,9 +64,18 @@ func (e LineError) Error() string { return fmt.Sprintf("line %d: %v", e.Line, e.
 // Unwrap returns Err.
 func (e LineError) Unwrap() error { return e.Err }
 
+// Planned is what an import would do with a line.
+type Planned struct {
+	Line       int
+	Credential events.Credential
+	// Generation and State are those of the record that is there; 0 and "" where there is none.
+	Generation uint64
+	State      refresh.State
+}
+
 // Report is what became of an import.
 type Report struct {
-	Imported int
+	Imported int // or would be, where Plan is set
 	Bad      int
 	// LastLine is the last line that was read. All lines up to it are imported, bad or blank, and none after it is touched.
 	LastLine int
@@ -77,7 +92,10 @@ func Import(ctx context.Context, cfg ImportConfig) (Report, error) {
 	cfg = cfg.withDefaults()
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	im := &importer{cfg: cfg, seed: maphash.MakeSeed(), seen: make(map[uint64]int)}
+	im := &importer{cfg: cfg, seed: maphash.MakeSeed(), seen: make(map[uint64]int), parse: parseJSON}
+	if cfg.Format == FormatCSV {
+		im.parse = nil // the header says how
+	}
 	lines, results := make(chan importLine), make(chan LineError)
 	var work sync.WaitGroup
 	work.Go(func() {
@@ -99,13 +117,16 @@ func Import(ctx context.Context, cfg ImportConfig) (Report, error) {
 	return im.report, nil
 }
 
-// importer is one import at work. The reading goroutine owns seen and lines, the counting one report.
+// importer is one import at work. The reading goroutine owns parse, seen and lines, the counting one report.
 type importer struct {
 	cfg    ImportConfig
+	parse  func(data []byte) (importLine, error) // nil: the next line is a header
 	seed   maphash.Seed
 	seen   map[uint64]int // the line of each credential, by hash
 	lines  int
 	report Report
+
+	planning sync.Mutex // Plan is called by one at a time
 }
 
 // read parses lines and hands the good ones on, until the input or ctx ends.
@@ -126,6 +147,13 @@ func (im *importer) read(ctx context.Context, lines chan<- importLine, results c
 		if err == nil && len(bytes.TrimSpace(data)) == 0 {
 			continue
 		}
+		if im.parse == nil {
+			if err := im.readHeader(data, err); err != nil {
+				stop(err)
+				return
+			}
+			continue
+		}
 		line, err := im.check(in.n, data, err)
 		if err != nil {
 			results <- LineError{in.n, err}
@@ -135,18 +163,31 @@ func (im *importer) read(ctx context.Context, lines chan<- importLine, results c
 	}
 }
 
+func (im *importer) readHeader(data []byte, err error) error {
+	if err != nil {
+		return err
+	}
+	header, err := newCSVHeader(data)
+	im.parse = header.parse
+	return err
+}
+
 // check parses a line and holds it against the providers and the lines before it.
 func (im *importer) check(number int, data []byte, err error) (importLine, error) {
 	if err != nil {
 		return importLine{}, err
 	}
-	line, err := parseLine(data)
+	line, err := im.parse(data)
 	if err != nil {
 		return line, err
 	}
 	line.number = number
-	if _, ok := im.cfg.Provider(line.credential.Provider); !ok {
+	d, ok := im.cfg.Provider(line.credential.Provider)
+	if !ok {
 		return line, fmt.Errorf("provider %q is not known: apply it first", line.credential.Provider)
+	}
+	if _, err := line.grant.of(d, line.credential.Account); err != nil {
+		return line, err
 	}
 	hash := maphash.String(im.seed, line.credential.Key())
 	if first := im.seen[hash]; first != 0 {
@@ -172,6 +213,9 @@ func (im *importer) enroll(ctx context.Context, line importLine) error {
 	if !ok {
 		return fmt.Errorf("provider %q is not known any more", line.credential.Provider)
 	}
+	if im.cfg.Plan != nil {
+		return im.plan(ctx, line)
+	}
 	_, err := im.cfg.Writer.Enroll(ctx, d, line.credential, line.grant)
 	if errors.Is(err, ErrUntold) {
 		return nil // it is stored, and schedulers tell
@@ -179,9 +223,21 @@ func (im *importer) enroll(ctx context.Context, line importLine) error {
 	return err
 }
 
+// plan says what enroll would do.
+func (im *importer) plan(ctx context.Context, line importLine) error {
+	have, err := im.cfg.Writer.read(ctx, line.credential)
+	if err != nil {
+		return err
+	}
+	im.planning.Lock()
+	defer im.planning.Unlock()
+	im.cfg.Plan(Planned{Line: line.number, Credential: line.credential, Generation: have.Record.Generation, State: have.Record.State})
+	return nil
+}
+
 // ofThisLine reports whether an error says nothing about the lines to come.
 func ofThisLine(err error) bool {
-	for _, target := range []error{refresh.ErrMalformed, refresh.ErrTooLarge, refresh.ErrConflict, ErrNoTokens, events.ErrName} {
+	for _, target := range []error{refresh.ErrMalformed, refresh.ErrTooLarge, refresh.ErrConflict, ErrNoTokens, ErrReminted, ErrNoSubject, events.ErrName} {
 		if errors.Is(err, target) {
 			return true
 		}

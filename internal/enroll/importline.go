@@ -59,21 +59,35 @@ type importLine struct {
 	grant      NewGrant
 }
 
-// parseLine reads a line. Its errors quote no value: a line whose members are mixed up may have a token anywhere.
-func parseLine(data []byte) (importLine, error) {
+// parseJSON reads a line. Its errors quote no value: a line whose members are mixed up may have a token anywhere.
+func parseJSON(data []byte) (importLine, error) {
 	var l importLine
 	if err := readObject(data, l.set); err != nil {
 		return l, err
 	}
+	return l, l.complete()
+}
+
+// complete reports whether it is known whose grant this is.
+func (l *importLine) complete() error {
 	switch {
 	case l.credential.Provider == "":
-		return l, errors.New("provider is missing")
+		return errors.New("provider is missing")
 	case l.credential.Account == "":
-		return l, errors.New("account is missing")
-	case l.grant.RefreshToken.IsZero() && l.grant.AccessToken.IsZero():
-		return l, ErrNoTokens
+		return errors.New("account is missing")
 	}
-	return l, l.credential.Validate()
+	return l.credential.Validate()
+}
+
+// importNames are the members of a line, or the columns of a table.
+func importNames() []string {
+	return []string{"provider", "account", "refresh_token", "access_token", "expires_at", "scopes", "subject"}
+}
+
+func unknownName(name string) error {
+	names := importNames()
+	last := len(names) - 1
+	return fmt.Errorf("unknown key %s: want %s or %s", safeName(name), strings.Join(names[:last], ", "), names[last])
 }
 
 // set takes over one member. The names are exact; a name that is not known is an error, so that nothing is left behind
@@ -88,6 +102,8 @@ func (l *importLine) set(name string, value json.RawMessage) error {
 		return readSecret(name, value, &l.grant.RefreshToken)
 	case "access_token":
 		return readSecret(name, value, &l.grant.AccessToken)
+	case "subject":
+		return readText(name, value, &l.grant.Subject)
 	case "expires_at":
 		return readTime(name, value, &l.grant.ExpiresAt)
 	case "scopes":
@@ -96,7 +112,7 @@ func (l *importLine) set(name string, value json.RawMessage) error {
 		}
 		return nil
 	default:
-		return fmt.Errorf("unknown key %s: want provider, account, refresh_token, access_token, expires_at or scopes", safeName(name))
+		return unknownName(name)
 	}
 }
 

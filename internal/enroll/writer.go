@@ -46,11 +46,12 @@ func (w *Writer) natsTime(local time.Time) time.Time {
 // Enroll makes the grant the credential's next generation, and tells. d must be c's provider, with its defaults. Of an
 // earlier record the pause, the policy and the numbers survive; of a removed one the numbers.
 //
-// Errors: ErrNoTokens; refresh.ErrMalformed when there is a record that cannot be read, so that its numbers are not
+// Errors: ErrNoTokens, ErrReminted, ErrNoSubject; refresh.ErrMalformed when there is a record that cannot be read, so that its numbers are not
 // known; refresh.ErrTooLarge; ErrUntold, with what is stored; anything else means that it is not known whether the
 // grant is stored.
 func (w *Writer) Enroll(ctx context.Context, d *provider.Definition, c events.Credential, g NewGrant) (refresh.Stored, error) {
-	if err := checkEnrolment(d, c, g); err != nil {
+	g, err := checkEnrolment(d, c, g)
+	if err != nil {
 		return refresh.Stored{}, fmt.Errorf("enrol %s: %w", c, err)
 	}
 	e := enrolment{writer: w, definition: d, credential: c, grant: g, id: refresh.NewGrantID(), attempt: refresh.NewAttemptID()}
@@ -66,14 +67,12 @@ func (w *Writer) Enroll(ctx context.Context, d *provider.Definition, c events.Cr
 	return stored, w.tell(ctx, stored)
 }
 
-func checkEnrolment(d *provider.Definition, c events.Credential, g NewGrant) error {
-	switch {
-	case c.Provider != d.Name:
-		return fmt.Errorf("it is not a credential of provider %s", d.Name)
-	case g.AccessToken.IsZero() && g.RefreshToken.IsZero():
-		return ErrNoTokens
+func checkEnrolment(d *provider.Definition, c events.Credential, g NewGrant) (NewGrant, error) {
+	if c.Provider != d.Name {
+		return g, fmt.Errorf("it is not a credential of provider %s", d.Name)
 	}
-	return c.Validate()
+	g, err := g.of(d, c.Account)
+	return g, errors.Join(err, c.Validate())
 }
 
 // enrolment is one call of Enroll. Its ids stay the same however often the write is tried.
@@ -98,8 +97,11 @@ func (e *enrolment) edit(cur refresh.Stored) (refresh.Write, error) {
 	r.GrantedAt, r.IssuedAt, r.ExpiresAt, r.RefreshAt, r.GrantExpiresAt = t.granted, t.issued, t.expires, t.refresh, t.grantExpires
 	r.Claim, r.Doubt, r.Failure = nil, nil, nil
 	r.Last = &refresh.Last{Attempt: e.attempt, Outcome: refresh.ClassOK, Reason: events.ReasonEnrolled}
+	if r.Narrowed = nil; e.grant.Scopes != nil { // without, it is not known
+		r.Narrowed = refresh.Narrowed(e.definition.Scopes, e.grant.Scopes)
+	}
 	r.Scopes, r.TokenType, r.Meta = e.grant.Scopes, cmp.Or(e.grant.TokenType, "Bearer"), e.grant.Meta
-	if err := e.writer.Keys.Seal(&r, refresh.Grant{RefreshToken: e.grant.RefreshToken}, e.grant.AccessToken); err != nil {
+	if err := e.writer.Keys.Seal(&r, e.grant.sealed(e.definition), e.grant.AccessToken); err != nil {
 		return refresh.Write{}, err
 	}
 	return refresh.Write{Record: r, Announce: enrolled()}, nil

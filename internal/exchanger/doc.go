@@ -41,7 +41,9 @@
 //	GET  /v1/status          → 200 status
 //
 //	call    {"ticket": …, "store": text, "latest": moment, "deadline": moment, "token_url": …, "client_id": …,
-//	         "auth_style": …, "grant": …, "scopes": […], "client_secret": …, "refresh_token": …}
+//	         "auth_style": …, "grant": …, "scopes": […], "client_secret": …, "refresh_token": …, and as the definition has
+//	         them: "resource", "audience", "token_params", "issuer", "client_assertion", "assertion", "assertion_key",
+//	         "private_network"; "subject" of the credential}
 //	held    {"id": ID, "key": credential key, "data": sealed outcome}
 //	moment  {"wall": ns since 1970, "boot": ns since boot, "boot_id": text}
 //	status  {"store": text, "proof": sealed, "refusing": why no attempt is taken, "in_flight": n, "held": n}
@@ -54,7 +56,9 @@
 //
 // # Secrets
 //
-// The refresh token and the client secret cross the socket in the clear. The socket file is of mode 0600: whoever can
+// The refresh token, the client secret and private keys cross the socket in the clear. Assertions are made here, for the one POST
+// of an attempt and just before it; the keys are in the sealed definitions, which the grant keyset opens, so they are
+// nothing that this process could not have. The socket file is of mode 0600: whoever can
 // open it is the same user as the worker, or root, and could read the worker's memory and keysets as well. They are in
 // no log, no error and no file; the journal has intents, which are tickets and instants, and sealed outcomes.
 //

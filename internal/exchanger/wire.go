@@ -46,6 +46,16 @@ type call struct {
 	Dialect      provider.Dialect   `json:"dialect,omitzero"`
 	ClientSecret string             `json:"client_secret,omitempty"`
 	RefreshToken string             `json:"refresh_token,omitempty"`
+	provider.TokenRequest
+
+	// What assertions are made of, here and for this attempt alone.
+	Issuer          string                  `json:"issuer,omitempty"`
+	ClientAssertion provider.Assertion      `json:"client_assertion,omitzero"`
+	Assertion       provider.GrantAssertion `json:"assertion,omitzero"`
+	AssertionKey    string                  `json:"assertion_key,omitempty"`
+	Subject         string                  `json:"subject,omitempty"`
+
+	PrivateNetwork bool `json:"private_network,omitempty"`
 }
 
 // newCall writes down a request. Its durations become instants here.
@@ -59,7 +69,9 @@ func newCall(r refresh.Request, store string, now moment) call {
 	return call{
 		Ticket: r.Ticket, Store: store, Latest: latest, Deadline: deadline,
 		TokenURL: d.TokenURL, ClientID: d.ClientID, AuthStyle: d.AuthStyle, Grant: d.Grant, Scopes: d.Scopes, Dialect: d.Dialect,
-		ClientSecret: r.ClientSecret.Reveal(), RefreshToken: r.RefreshToken.Reveal(),
+		ClientSecret: r.ClientSecret.Reveal(), RefreshToken: r.RefreshToken.Reveal(), TokenRequest: d.TokenRequest,
+		Issuer: d.Issuer, ClientAssertion: d.ClientAssertion, Assertion: d.Assertion, AssertionKey: d.AssertionKey.Reveal(),
+		Subject: r.Subject, PrivateNetwork: d.PrivateNetwork,
 	}
 }
 
@@ -69,8 +81,10 @@ func (c *call) request(now moment, fence func() time.Duration) refresh.Request {
 		Ticket: c.Ticket,
 		Provider: &provider.Definition{
 			TokenURL: c.TokenURL, ClientID: c.ClientID, AuthStyle: c.AuthStyle, Grant: c.Grant, Scopes: c.Scopes, Dialect: c.Dialect,
+			TokenRequest: c.TokenRequest, PrivateNetwork: c.PrivateNetwork,
+			Issuer: c.Issuer, ClientAssertion: c.ClientAssertion, Assertion: c.Assertion, AssertionKey: seal.NewSecret(c.AssertionKey),
 		},
-		ClientSecret: seal.NewSecret(c.ClientSecret), RefreshToken: seal.NewSecret(c.RefreshToken),
+		ClientSecret: seal.NewSecret(c.ClientSecret), RefreshToken: seal.NewSecret(c.RefreshToken), Subject: c.Subject,
 		Deadline: time.Now().Add(c.Deadline.left(now)), Fence: fence,
 	}
 }

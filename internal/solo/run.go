@@ -13,14 +13,17 @@ import (
 	"github.com/freshetdev/freshet/internal/broker"
 	"github.com/freshetdev/freshet/internal/embedded"
 	"github.com/freshetdev/freshet/pkg/provider"
+	"github.com/freshetdev/freshet/pkg/refresh"
 )
 
 // RunConfig describes `freshet run`. StoreDir is required.
 type RunConfig struct {
 	StoreDir  string
 	Providers []provider.Definition
-	Port      int // of NATS, on loopback; 0: a free one
-	Log       zerolog.Logger
+	// MoveGrants: where a token URL has changed, the grants that there are go to the new one.
+	MoveGrants bool
+	Port       int // of NATS, on loopback; 0: a free one
+	Log        zerolog.Logger
 	// Ready is told where the environment file is once everything runs. Optional.
 	Ready func(envFile string)
 }
@@ -49,7 +52,7 @@ func Run(ctx context.Context, cfg RunConfig) error {
 		return err
 	}
 	defer n.server.Shutdown()
-	if err := n.prepare(ctx, cfg.Providers); err != nil {
+	if err := n.prepare(ctx, cfg.Providers, cfg.MoveGrants); err != nil {
 		return cancelled(ctx, err)
 	}
 	env, err := n.writeEnv()
@@ -82,7 +85,7 @@ func (n *node) runProcesses(ctx context.Context, started func()) error {
 }
 
 // prepare makes the assets and applies the providers.
-func (n *node) prepare(ctx context.Context, defs []provider.Definition) error {
+func (n *node) prepare(ctx context.Context, defs []provider.Definition, moveGrants bool) error {
 	b, closeConn, err := n.connect()
 	if err != nil {
 		return err
@@ -91,12 +94,23 @@ func (n *node) prepare(ctx context.Context, defs []provider.Definition) error {
 	if _, err := b.Setup(ctx, broker.SetupConfig{}); err != nil {
 		return err
 	}
+	ask := refresh.NewAsker(nil)
+	defer ask.CloseIdle()
 	for _, d := range defs {
+		d, notes, err := app.Discover(ctx, b, ask, d)
+		if err != nil {
+			return err
+		}
+		if moveGrants {
+			if err := app.MoveGrants(ctx, b, &d); err != nil {
+				return err
+			}
+		}
 		a, err := app.Apply(ctx, b, n.grant, d, false)
 		if err != nil {
 			return err
 		}
-		for _, w := range a.Warnings {
+		for _, w := range append(a.Warnings, notes...) {
 			n.log.Warn().Str("provider", d.Name).Msg(w)
 		}
 	}

@@ -18,7 +18,7 @@ const (
 	AuthBasic         AuthStyle = "basic"           // HTTP Basic
 	AuthPost          AuthStyle = "post"            // client_id and client_secret in the form
 	AuthNone          AuthStyle = "none"            // public client: client_id only
-	AuthPrivateKeyJWT AuthStyle = "private_key_jwt" // RFC 7523; not supported yet
+	AuthPrivateKeyJWT AuthStyle = "private_key_jwt" // a signed assertion (RFC 7523 section 2.2)
 )
 
 // GrantType is how a provider's credentials come to be.
@@ -27,8 +27,8 @@ type GrantType string
 // The grant types.
 const (
 	GrantAuthorizationCode GrantType = "authorization_code" // a person agreed once; refresh tokens since
-	GrantClientCredentials GrantType = "client_credentials" // not supported yet
-	GrantJWTBearer         GrantType = "jwt_bearer"         // RFC 7523; not supported yet
+	GrantClientCredentials GrantType = "client_credentials" // RFC 6749 section 4.4; asked for anew each time
+	GrantJWTBearer         GrantType = "jwt_bearer"         // RFC 7523 section 2.1; asked for anew each time
 )
 
 // Rotation is a provider's rotation class: what has become of the old refresh token once a new one
@@ -37,7 +37,7 @@ type Rotation string
 
 // The rotation classes. Undeclared means RotationStrict.
 const (
-	RotationNone      Rotation = "none"       // the refresh token stays the same
+	RotationNone      Rotation = "none"       // the refresh token stays the same, or there is none
 	RotationOverlap   Rotation = "overlap"    // the old one stays valid
 	RotationGrace     Rotation = "grace"      // the old one is valid for Definition.RotationGrace
 	RotationUntilUsed Rotation = "until_used" // the old one is valid until the new one is used
@@ -45,33 +45,51 @@ const (
 )
 
 // Definition is a provider as data: an authorization server, our registration there, and how its
-// tokens are kept fresh. Only ClientSecrets is secret; the JSON form leaves it out.
+// tokens are kept fresh. Only ClientSecrets and AssertionKey are secret; the JSON form leaves them out.
 type Definition struct {
-	Name          string    `json:"-"`                        // [a-z0-9][a-z0-9-]{0,31}; in JSON it is the key, not a member
-	Preset        string    `json:"preset,omitempty"`         // entry of the catalogue that it was made from; everything it said is in the fields
-	Issuer        string    `json:"issuer,omitempty"`         // RFC 8414 issuer identifier
-	AuthURL       string    `json:"auth_url,omitempty"`       // authorization endpoint (RFC 6749 section 3.1)
-	TokenURL      string    `json:"token_url,omitempty"`      // token endpoint (RFC 6749 section 3.2)
-	DeviceURL     string    `json:"device_url,omitempty"`     // device authorization endpoint (RFC 8628)
-	RevokeURL     string    `json:"revoke_url,omitempty"`     // RFC 7009
-	IntrospectURL string    `json:"introspect_url,omitempty"` // RFC 7662; only where it answers for refresh tokens
-	ClientID      string    `json:"client_id"`
-	AuthStyle     AuthStyle `json:"auth_style"` // no default for a client with a secret; AuthNone without
-	Grant         GrantType `json:"grant"`      // default GrantAuthorizationCode
-	Scopes        []string  `json:"scopes,omitempty"`
-	Rotation      Rotation  `json:"rotation"`                // default RotationStrict
-	RotationGrace Duration  `json:"rotation_grace,omitzero"` // with the class RotationGrace only
-	Refresh       Refresh   `json:"refresh,omitzero"`
-	Limits        Limits    `json:"limits,omitzero"`
-	Words         Words     `json:"words,omitzero"`
+	Name          string `json:"-"`                        // [a-z0-9][a-z0-9-]{0,31}; in JSON it is the key, not a member
+	Preset        string `json:"preset,omitempty"`         // entry of the catalogue that it was made from; everything it said is in the fields
+	Issuer        string `json:"issuer,omitempty"`         // RFC 8414 issuer identifier
+	AuthURL       string `json:"auth_url,omitempty"`       // authorization endpoint (RFC 6749 section 3.1)
+	TokenURL      string `json:"token_url,omitempty"`      // token endpoint (RFC 6749 section 3.2)
+	DeviceURL     string `json:"device_url,omitempty"`     // device authorization endpoint (RFC 8628)
+	RevokeURL     string `json:"revoke_url,omitempty"`     // RFC 7009
+	IntrospectURL string `json:"introspect_url,omitempty"` // RFC 7662; only where it answers for refresh tokens
+	// IssInAnswer: the authorization server names itself in each authorization response, so one without iss is not its own
+	// (RFC 9207 section 2.4).
+	IssInAnswer bool `json:"authorization_response_iss_parameter_supported,omitempty"`
+	// Discovered are the fields that came from the issuer's metadata, by the names they have here.
+	Discovered []string `json:"discovered,omitempty"`
+	// PrivateNetwork: its endpoints may lie at private addresses. Without it, what a name resolves to must be public; see
+	// package refresh.
+	PrivateNetwork bool      `json:"private_network,omitempty"`
+	ClientID       string    `json:"client_id"`
+	AuthStyle      AuthStyle `json:"auth_style"` // no default for a client with a secret; AuthNone without
+	Grant          GrantType `json:"grant"`      // default GrantAuthorizationCode
+	Scopes         []string  `json:"scopes,omitempty"`
+	TokenRequest
+	// ClientAssertion is for AuthPrivateKeyJWT, Assertion for GrantJWTBearer.
+	ClientAssertion Assertion      `json:"client_assertion,omitzero"`
+	Assertion       GrantAssertion `json:"assertion,omitzero"`
+	Rotation        Rotation       `json:"rotation"`                // default RotationStrict; RotationNone where the grant type re-mints
+	RotationGrace   Duration       `json:"rotation_grace,omitzero"` // with the class RotationGrace only
+	Refresh         Refresh        `json:"refresh,omitzero"`
+	Limits          Limits         `json:"limits,omitzero"`
+	Words           Words          `json:"words,omitzero"`
 
 	Dialect                 // where requests and answers differ from the RFCs
 	RefreshLife RefreshLife `json:"refresh_life,omitzero"`
 	// RefreshEndsAccess: a refresh ends the access token before it, so there is no overlap and readers have to change over at once.
 	RefreshEndsAccess bool `json:"refresh_ends_access,omitempty"`
 
-	// ClientSecrets are tried in order; more than one while a rotation of the secret overlaps.
+	// ClientSecrets are tried in order; more than one while a rotation of the secret overlaps. Under AuthPrivateKeyJWT they
+	// are the client's private keys, as assertion.ParseKey reads them.
 	ClientSecrets []seal.Secret `json:"-"`
+	// AssertionKey signs the assertions of GrantJWTBearer.
+	AssertionKey seal.Secret `json:"-"`
+	// MovedFrom are token URLs whose grants may be presented at TokenURL. It is no secret, but lies sealed: only who has the
+	// grant keyset can say so.
+	MovedFrom []string `json:"-"`
 }
 
 // Refresh says when a provider's tokens are renewed. Zero fields take the defaults given here.
@@ -124,6 +142,9 @@ func (d Definition) WithDefaults() Definition {
 		d.AuthStyle = cmp.Or(d.AuthStyle, AuthNone)
 	}
 	d.Grant = cmp.Or(d.Grant, GrantAuthorizationCode)
+	if d.Grant.Remints() {
+		d.Rotation, d.RefreshLife = cmp.Or(d.Rotation, RotationNone), RefreshLife{} // there are no refresh tokens
+	}
 	d.Rotation = cmp.Or(d.Rotation, RotationStrict)
 	d.Refresh = d.Refresh.withDefaults()
 	d.Limits = d.Limits.withDefaults()

@@ -6,10 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strconv"
 	"time"
-
-	"github.com/freshetdev/freshet/pkg/seal"
 )
 
 // EntryVersion is the version of the entry that this package writes.
@@ -30,7 +27,9 @@ type Entry struct {
 	// ClientSecrets are the sealed form of Definition.ClientSecrets, in its order: what SealSecrets writes and
 	// OpenSecrets reads.
 	ClientSecrets [][]byte `json:"client_secrets,omitempty"`
-	Pause         *Pause   `json:"pause,omitempty"` // of the lane; nil: it runs
+	AssertionKey  []byte   `json:"assertion_key,omitempty"` // the sealed form of Definition.AssertionKey
+	MovedFrom     [][]byte `json:"moved_from,omitempty"`    // the sealed form of Definition.MovedFrom
+	Pause         *Pause   `json:"pause,omitempty"`         // of the lane; nil: it runs
 	// RejectionsSince is when a pause for PauseRejections ended: what the provider said about grants before that does not
 	// count. Zero: all of it does.
 	RejectionsSince time.Time `json:"rejections_since,omitzero"`
@@ -128,38 +127,4 @@ func join(m map[string]json.RawMessage) json.RawMessage {
 		panic(fmt.Sprintf("join JSON members: %v", err)) // each was read from JSON
 	}
 	return data
-}
-
-// SealSecrets seals the definition's open client secrets into e.ClientSecrets, bound to the bucket, the provider and
-// the place in the list.
-func (e *Entry) SealSecrets(k *seal.Keyset, bucket string) error {
-	sealed := make([][]byte, len(e.Definition.ClientSecrets))
-	for i, s := range e.Definition.ClientSecrets {
-		c, err := k.Seal([]byte(s.Reveal()), e.binding(bucket, i))
-		if err != nil {
-			return fmt.Errorf("seal client secret %d of provider %s: %w", i+1, e.Name, err)
-		}
-		sealed[i] = c
-	}
-	e.ClientSecrets = sealed
-	return nil
-}
-
-// OpenSecrets opens e.ClientSecrets into the definition. Either all open or the definition stays as it is. Errors
-// wrap seal.ErrUnknownKey or seal.ErrCorrupt.
-func (e *Entry) OpenSecrets(k *seal.Keyset, bucket string) error {
-	var open []seal.Secret
-	for i, c := range e.ClientSecrets {
-		plain, err := k.Open(c, e.binding(bucket, i))
-		if err != nil {
-			return fmt.Errorf("open client secret %d of provider %s: %w", i+1, e.Name, err)
-		}
-		open = append(open, seal.NewSecret(string(plain)))
-	}
-	e.Definition.ClientSecrets = open
-	return nil
-}
-
-func (e *Entry) binding(bucket string, index int) seal.Binding {
-	return seal.Binding{Bucket: bucket, Key: e.Name, Field: "client_secret/" + strconv.Itoa(index)}
 }

@@ -7,6 +7,7 @@ import (
 	"flag"
 	"os"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -183,6 +184,7 @@ func TestSecretsAreSealed(t *testing.T) {
 	k := newKeyset(t)
 	d := acme()
 	d.ClientSecrets = []seal.Secret{seal.NewSecret("old s3cret"), seal.NewSecret("new s3cret")}
+	d.AssertionKey, d.MovedFrom = seal.NewSecret("the key, s3cret"), []string{"https://old.example.com/s3cret"}
 	e := provider.Entry{Definition: d}
 	if err := e.SealSecrets(k, bucket); err != nil {
 		t.Fatal(err)
@@ -207,7 +209,7 @@ func TestSecretsOpenOnlyWhereTheyBelong(t *testing.T) {
 	t.Parallel()
 	k := newKeyset(t)
 	d := acme()
-	d.ClientSecrets = append(d.ClientSecrets, seal.NewSecret("second"))
+	d.ClientSecrets, d.AssertionKey = append(d.ClientSecrets, seal.NewSecret("second")), seal.NewSecret("key")
 	sealed := provider.Entry{Definition: d}
 	if err := sealed.SealSecrets(k, bucket); err != nil {
 		t.Fatal(err)
@@ -218,14 +220,18 @@ func TestSecretsOpenOnlyWhereTheyBelong(t *testing.T) {
 		bucket string
 		want   error
 	}{
-		"another provider":  {func(e *provider.Entry) { e.Name = "beta" }, k, bucket, seal.ErrCorrupt},
-		"another bucket":    {func(*provider.Entry) {}, k, "staging_providers", seal.ErrCorrupt},
-		"another place":     {func(e *provider.Entry) { e.ClientSecrets = e.ClientSecrets[1:] }, k, bucket, seal.ErrCorrupt},
-		"another keyset":    {func(*provider.Entry) {}, newKeyset(t), bucket, seal.ErrUnknownKey},
-		"one of two is bad": {func(e *provider.Entry) { e.ClientSecrets = [][]byte{e.ClientSecrets[0], nil} }, k, bucket, seal.ErrCorrupt},
+		"another provider":          {func(e *provider.Entry) { e.Name = "beta" }, k, bucket, seal.ErrCorrupt},
+		"another bucket":            {func(*provider.Entry) {}, k, "staging_providers", seal.ErrCorrupt},
+		"another place":             {func(e *provider.Entry) { e.ClientSecrets = e.ClientSecrets[1:] }, k, bucket, seal.ErrCorrupt},
+		"another keyset":            {func(*provider.Entry) {}, newKeyset(t), bucket, seal.ErrUnknownKey},
+		"a key in a secret's place": {func(e *provider.Entry) { e.ClientSecrets[0] = e.AssertionKey }, k, bucket, seal.ErrCorrupt},
+		"a secret in a key's place": {func(e *provider.Entry) { e.AssertionKey = e.ClientSecrets[0] }, k, bucket, seal.ErrCorrupt},
+		"a move that nobody sealed": {func(e *provider.Entry) { e.MovedFrom = [][]byte{[]byte("https://evil.example.com/")} }, k, bucket, seal.ErrCorrupt},
+		"a move made of a secret":   {func(e *provider.Entry) { e.MovedFrom = e.ClientSecrets[:1] }, k, bucket, seal.ErrCorrupt},
+		"one of two is bad":         {func(e *provider.Entry) { e.ClientSecrets = [][]byte{e.ClientSecrets[0], nil} }, k, bucket, seal.ErrCorrupt},
 	} {
 		e := sealed
-		e.Definition.ClientSecrets = nil
+		e.Definition.ClientSecrets, e.ClientSecrets = nil, slices.Clone(sealed.ClientSecrets)
 		tc.change(&e)
 		err := e.OpenSecrets(tc.keyset, tc.bucket)
 		if !errors.Is(err, tc.want) || e.Definition.ClientSecrets != nil {

@@ -9,12 +9,8 @@ import (
 
 // checkURLs also asks for the one endpoint nothing works without.
 func (d Definition) checkURLs(f *faults) {
-	if d.TokenURL == "" {
-		if d.Issuer != "" {
-			f.add("token_url", "missing: this version does not discover endpoints from the issuer; give the token endpoint")
-		} else {
-			f.add("token_url", "missing: give the provider's token endpoint")
-		}
+	if d.TokenURL == "" && d.Issuer == "" { // apply asks the issuer for it
+		f.add("token_url", "missing: give the provider's token endpoint, or its issuer where it publishes metadata")
 	}
 	for _, u := range []struct{ field, value string }{
 		{"issuer", d.Issuer}, {"auth_url", d.AuthURL}, {"token_url", d.TokenURL}, {"device_url", d.DeviceURL},
@@ -63,4 +59,13 @@ func Loopback(host string) bool {
 	}
 	ip, err := netip.ParseAddr(host)
 	return err == nil && ip.IsLoopback()
+}
+
+// resourceProblem says what is wrong with a resource indicator, or "" (RFC 8707 section 2).
+func resourceProblem(raw string) string {
+	u, err := url.Parse(raw)
+	if err != nil || u.Scheme == "" || strings.Contains(raw, "#") {
+		return "want absolute URIs without a fragment (RFC 8707 section 2)"
+	}
+	return ""
 }

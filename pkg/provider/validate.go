@@ -29,9 +29,11 @@ func (d Definition) Validate() error {
 	d = d.WithDefaults()
 	var f faults
 	d.checkName(&f)
-	d.checkLater(&f)
+	d.checkGrant(&f)
 	d.checkURLs(&f)
 	d.checkClient(&f)
+	d.checkClientAssertion(&f)
+	d.checkTokenRequest(&f)
 	d.checkScopes(&f)
 	d.checkRotation(&f)
 	d.Refresh.check(&f)
@@ -81,20 +83,10 @@ func only(s string, ok func(byte) bool) bool {
 	return true
 }
 
-// checkLater refuses what the design has and this version does not, rather than doing something else instead.
-func (d Definition) checkLater(f *faults) {
-	switch d.Grant {
-	case GrantAuthorizationCode:
-	case GrantClientCredentials, GrantJWTBearer:
-		f.add("grant", "%s is not supported by this version yet; only %s is", d.Grant, GrantAuthorizationCode)
-	default:
-		f.add("grant", "%q is no grant type: want %s", d.Grant, GrantAuthorizationCode)
-	}
-}
-
 // checkClient holds the authentication style against the secrets.
 func (d Definition) checkClient(f *faults) {
 	switch {
+	case d.ClientID == "" && d.Grant == GrantJWTBearer && d.AuthStyle == AuthNone: // RFC 7521 section 4.1: the assertion is enough
 	case d.ClientID == "":
 		f.add("client_id", "missing: give the id under which the provider knows this client")
 	case !only(d.ClientID, func(c byte) bool { return 0x20 <= c && c <= 0x7e }): // RFC 6749 appendix A.1
@@ -116,9 +108,8 @@ func (d Definition) checkClient(f *faults) {
 	case "":
 		f.add("auth_style", "missing: a client with a secret must say how the provider wants it, basic or post; it is never guessed")
 	case AuthPrivateKeyJWT:
-		f.add("auth_style", "private_key_jwt is not supported by this version yet; choose basic, post or none")
 	default:
-		f.add("auth_style", "%q is no way to authenticate: want basic, post or none", d.AuthStyle)
+		f.add("auth_style", "%q is no way to authenticate: want basic, post, none or private_key_jwt", d.AuthStyle)
 	}
 }
 

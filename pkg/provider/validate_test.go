@@ -21,6 +21,15 @@ func acme() provider.Definition {
 	}
 }
 
+// machine makes acme one that acts for itself, robot one that speaks for others.
+func machine(d *provider.Definition) { d.Grant, d.Rotation = provider.GrantClientCredentials, "" }
+
+func robot(d *provider.Definition) {
+	d.Grant, d.Rotation, d.AssertionKey = provider.GrantJWTBearer, "", seal.NewSecret("key")
+	d.AuthStyle, d.ClientSecrets = provider.AuthNone, nil
+	d.Assertion.Audience = provider.AudienceTokenURL
+}
+
 // lines returns the messages of a joined error.
 func lines(err error) []string {
 	if err == nil {
@@ -36,6 +45,16 @@ func TestValidateAcceptsWhatIsFine(t *testing.T) {
 		"everything optional":    everythingOptional,
 		"public client":          func(d *provider.Definition) { d.AuthStyle, d.ClientSecrets = "", nil },
 		"public client, said so": func(d *provider.Definition) { d.AuthStyle, d.ClientSecrets = provider.AuthNone, nil },
+		"issuer alone":           func(d *provider.Definition) { d.TokenURL, d.Issuer = "", "https://login.example.com" },
+		"client credentials":     machine,
+		"jwt bearer":             robot,
+		"jwt bearer without a client": func(d *provider.Definition) {
+			robot(d)
+			d.ClientID, d.Assertion.Issuer = "", "robot@example.com"
+		},
+		"private key": func(d *provider.Definition) {
+			d.AuthStyle, d.Issuer = provider.AuthPrivateKeyJWT, "https://login.example.com"
+		},
 		"plain http on loopback": func(d *provider.Definition) {
 			d.AuthURL, d.TokenURL, d.RevokeURL = "http://localhost:8080/a", "http://127.0.0.53/t", "http://[::1]:9/r"
 		},
@@ -128,16 +147,36 @@ func TestValidateNamesEachFault(t *testing.T) {
 		}, `refresh_life.idle: 2h is longer than absolute, 1h`},
 		"life out of bounds": {func(d *provider.Definition) { d.RefreshLife.Absolute = 1 },
 			`refresh_life.absolute: 1ns is out of bounds: want 1m to 7300d`},
-		"client credentials": {func(d *provider.Definition) { d.Grant = provider.GrantClientCredentials },
-			`grant: client_credentials is not supported by this version yet; only authorization_code is`},
-		"jwt bearer": {func(d *provider.Definition) { d.Grant = provider.GrantJWTBearer },
-			`grant: jwt_bearer is not supported by this version yet; only authorization_code is`},
+		"client credentials that could be spent": {func(d *provider.Definition) { d.Grant = provider.GrantClientCredentials },
+			`rotation: strict has no meaning with grant client_credentials: there is no refresh token, so nothing can be spent; remove it`},
+		"client credentials of a public client": {func(d *provider.Definition) {
+			machine(d)
+			d.AuthStyle, d.ClientSecrets = provider.AuthNone, nil
+		}, `auth_style: none cannot ask for client_credentials, which are for clients that prove themselves: want basic, post or private_key_jwt`},
+		"jwt bearer without a key": {func(d *provider.Definition) {
+			robot(d)
+			d.AssertionKey = seal.Secret{}
+		}, `assertion_key: missing: grant jwt_bearer signs with a private key; give a reference to it, such as file://key.pem`},
+		"jwt bearer without an audience": {func(d *provider.Definition) {
+			robot(d)
+			d.Assertion.Audience = ""
+		}, `assertion.audience: missing: it is the issuer by default, and there is none; give issuer, or an audience, or the word token_url`},
+		"jwt bearer whose claims say who asks": {func(d *provider.Definition) {
+			robot(d)
+			d.Assertion.Claims = map[string]string{"sub": "root"}
+		}, `assertion.claims: "sub" is set by the assertion itself: remove it`},
+		"an assertion for nothing": {func(d *provider.Definition) { d.Assertion.Issuer = "me" },
+			`assertion: has no meaning with grant authorization_code: remove it, or choose grant jwt_bearer`},
+		"an assertion key for nothing": {func(d *provider.Definition) { d.AssertionKey = seal.NewSecret("k") },
+			`assertion_key: has no meaning with grant authorization_code: remove it, or choose grant jwt_bearer`},
 		"unknown grant": {func(d *provider.Definition) { d.Grant = "password" },
-			`grant: "password" is no grant type: want authorization_code`},
+			`grant: "password" is no grant type: want authorization_code, client_credentials or jwt_bearer`},
+		"a resource that is no URI": {func(d *provider.Definition) { d.Resources = []string{"api"} },
+			`resource: want absolute URIs without a fragment (RFC 8707 section 2)`},
+		"a parameter that the request sets": {func(d *provider.Definition) { d.TokenParams = map[string]string{"grant_type": "password"} },
+			`token_params: "grant_type" is set by the request itself: remove it`},
 		"no token endpoint": {func(d *provider.Definition) { d.TokenURL = "" },
-			`token_url: missing: give the provider's token endpoint`},
-		"issuer alone": {func(d *provider.Definition) { d.TokenURL, d.Issuer = "", "https://login.example.com" },
-			`token_url: missing: this version does not discover endpoints from the issuer; give the token endpoint`},
+			`token_url: missing: give the provider's token endpoint, or its issuer where it publishes metadata`},
 		"issuer with a query": {func(d *provider.Definition) { d.Issuer = "https://login.example.com?a=b" },
 			`issuer: has a query, which RFC 8414 section 2 forbids`},
 		"plain http": {func(d *provider.Definition) { d.TokenURL = "http://login.example.com/token" },
@@ -172,10 +211,18 @@ func TestValidateNamesEachFault(t *testing.T) {
 			`auth_style: none sends no secret, but there is a client_secret: choose basic or post, or remove the secret`},
 		"a secret and no style": {func(d *provider.Definition) { d.AuthStyle = "" },
 			`auth_style: missing: a client with a secret must say how the provider wants it, basic or post; it is never guessed`},
-		"private key": {func(d *provider.Definition) { d.AuthStyle = provider.AuthPrivateKeyJWT },
-			`auth_style: private_key_jwt is not supported by this version yet; choose basic, post or none`},
+		"private key without an audience": {func(d *provider.Definition) { d.AuthStyle = provider.AuthPrivateKeyJWT },
+			`client_assertion.audience: missing: it is the issuer by default, and there is none; give issuer, or an audience, or the word token_url`},
+		"private key without the key": {func(d *provider.Definition) {
+			d.AuthStyle, d.Issuer, d.ClientSecrets = provider.AuthPrivateKeyJWT, "https://login.example.com", nil
+		}, `client_key: missing: auth_style private_key_jwt signs with a private key; give a reference to it, such as file://key.pem`},
+		"an assertion that lives long": {func(d *provider.Definition) {
+			d.AuthStyle, d.Issuer, d.ClientAssertion.Lifetime = provider.AuthPrivateKeyJWT, "https://login.example.com", days(1)
+		}, `client_assertion.lifetime: 1d is out of bounds: want 10s to 1h`},
+		"a client assertion for nothing": {func(d *provider.Definition) { d.ClientAssertion.KeyID = "k" },
+			`client_assertion: has no meaning with auth_style basic: remove it, or choose private_key_jwt`},
 		"unknown style": {func(d *provider.Definition) { d.AuthStyle = "header" },
-			`auth_style: "header" is no way to authenticate: want basic, post or none`},
+			`auth_style: "header" is no way to authenticate: want basic, post, none or private_key_jwt`},
 		"two scopes in one": {func(d *provider.Definition) { d.Scopes = []string{"a", "b c"} },
 			`scopes: "b c" is not a scope: want printable ASCII without blanks, quotes and backslashes, one scope each`},
 		"empty scope": {func(d *provider.Definition) { d.Scopes = []string{""} },

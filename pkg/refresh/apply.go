@@ -1,11 +1,11 @@
 package refresh
 
 import (
+	"slices"
 	"time"
 
 	"github.com/freshetdev/freshet/pkg/events"
 	"github.com/freshetdev/freshet/pkg/provider"
-	"github.com/freshetdev/freshet/pkg/seal"
 )
 
 // attemptFacts is what a commit needs to know of the attempt behind it.
@@ -28,20 +28,15 @@ func afterSuccess(r Record, d *provider.Definition, a attemptFacts, g Grant, rep
 		r.Meta = reply.Meta // some facts, such as instance_url, come with the first answer only
 	}
 	if reply.Scopes != nil {
-		r.Scopes = reply.Scopes
+		asked := slices.Concat(r.Scopes, r.Narrowed) // RFC 6749 section 6: what the grant was given for
+		if g.Mint != "" {
+			asked = d.Scopes
+		}
+		r.Scopes, r.Narrowed = reply.Scopes, Narrowed(asked, reply.Scopes)
 	}
 	r.TokenType = reply.TokenType
 	setTimes(&r, d, a.StartedAt, reply)
-	return r, keys.Seal(&r, nextGrant(g, reply.RefreshToken), reply.AccessToken)
-}
-
-// nextGrant keeps the spent refresh token until its successor has worked once (RFC 6749 section 6: no new one means
-// that the old one stays).
-func nextGrant(g Grant, issued seal.Secret) Grant {
-	if issued.IsZero() || issued.Reveal() == g.RefreshToken.Reveal() {
-		return Grant{RefreshToken: g.RefreshToken}
-	}
-	return Grant{RefreshToken: issued, Previous: g.RefreshToken}
+	return r, keys.Seal(&r, g.next(d, reply.RefreshToken), reply.AccessToken)
 }
 
 // setTimes counts every lifetime from the start of the request.

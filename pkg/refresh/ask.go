@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/url"
@@ -14,28 +15,56 @@ import (
 	"github.com/freshetdev/freshet/pkg/seal"
 )
 
-// Asker talks to a provider about a token without using it: introspection (RFC 7662) and revocation (RFC 7009). It follows
-// no redirect, reads no more than MaxReply, and its errors carry no token material.
+// Asker talks to a provider beside token requests: introspection (RFC 7662), revocation (RFC 7009), and documents that it
+// publishes. It follows no redirect, goes where token requests may go and nowhere else, reads no more than MaxReply, and its
+// errors carry no token material.
 //
 // Concurrency: safe for any number of goroutines.
 type Asker struct {
-	transport *http.Transport
+	routes routes
 }
 
-// NewAsker returns an Asker. dial replaces the network below it; nil is TCP.
+// NewAsker returns an Asker. dial replaces the network below it, as HTTPExchangeConfig.Dial does.
 func NewAsker(dial func(ctx context.Context, network, addr string) (net.Conn, error)) *Asker {
-	t := &http.Transport{
-		DialContext: dial, Proxy: proxyFromEnvironment, TLSHandshakeTimeout: handshakeTimeout,
-		DisableCompression: true, IdleConnTimeout: idleTimeout, MaxResponseHeaderBytes: maxReplyHeader,
-	}
-	if dial != nil {
-		t.Proxy = nil
-	}
-	return &Asker{transport: t}
+	return &Asker{routes: newRoutes(dial, func(dial dialFunc) *http.Transport {
+		return &http.Transport{
+			DialContext: dial, TLSHandshakeTimeout: handshakeTimeout,
+			DisableCompression: true, IdleConnTimeout: idleTimeout, MaxResponseHeaderBytes: maxReplyHeader,
+		}
+	})}
 }
 
 // CloseIdle closes the connections that carry no request.
-func (a *Asker) CloseIdle() { a.transport.CloseIdleConnections() }
+func (a *Asker) CloseIdle() { a.routes.closeIdle() }
+
+// Fetch gets a document that d's provider publishes, within the provider's timeout. It is no error that the answer is not 200.
+func (a *Asker) Fetch(ctx context.Context, d *provider.Definition, address string) (status int, body []byte, err error) {
+	ctx, cancel := context.WithTimeout(ctx, d.Timing().Timeout)
+	defer cancel()
+	if err := (endpoint{"metadata address", address}).check(); err != nil {
+		return 0, nil, err
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	if err != nil {
+		return 0, nil, requestError("metadata address cannot be used")
+	}
+	req.Header.Set("Accept", "application/json")
+	req.Header.Set("User-Agent", userAgent)
+	begun := time.Now()
+	resp, err := a.routes.of(d).RoundTrip(req)
+	if err != nil {
+		return 0, nil, noAnswer(err, time.Since(begun))
+	}
+	defer resp.Body.Close()
+	body, err = io.ReadAll(io.LimitReader(resp.Body, MaxReply+1))
+	switch {
+	case err != nil:
+		return 0, nil, noAnswer(err, time.Since(begun))
+	case len(body) > MaxReply:
+		return 0, nil, fmt.Errorf("%w: %w", errNoAnswer, errTooLarge)
+	}
+	return resp.StatusCode, body, nil
+}
 
 // Active asks whether a refresh token is still good (RFC 7662 section 2.1). "Not active" may also mean that the provider
 // does not answer for refresh tokens.
@@ -53,16 +82,48 @@ func (a *Asker) Active(ctx context.Context, d *provider.Definition, clientSecret
 	return *body.Active, nil
 }
 
-// Revoke withdraws a refresh token (RFC 7009 section 2.1). A provider that does not know it any more is content.
+// Revoke withdraws a refresh token (RFC 7009 section 2.1). A provider that does not know it any more is content. The error is an
+// *AskError when the provider answered otherwise.
 func (a *Asker) Revoke(ctx context.Context, d *provider.Definition, clientSecret, refreshToken seal.Secret) error {
 	said, err := a.post(ctx, d, clientSecret, endpoint{"revoke_url", d.RevokeURL}, refreshToken)
 	if err != nil {
 		return fmt.Errorf("revoke: %w", err)
 	}
 	if said.status != http.StatusOK && said.status != http.StatusNoContent {
-		return fmt.Errorf("revoke: status %d", said.status)
+		return fmt.Errorf("revoke: %w", newAskError(d, said, clientSecret, refreshToken))
 	}
 	return nil
+}
+
+// AskError is a provider's refusal to answer what an Asker asked.
+type AskError struct {
+	Class      Class
+	Status     int
+	Code       string        // the provider's error code, if it gave one
+	RetryAfter time.Duration // 0: it did not say
+}
+
+// Error implements error.
+func (e *AskError) Error() string {
+	text := statusText(e.Status)
+	if e.Code != "" {
+		text += ", " + e.Code
+	}
+	return text
+}
+
+// Passes reports whether the same question may get another answer later.
+func (e *AskError) Passes() bool {
+	return e.Class == ClassTransient || e.Class == ClassThrottled || e.Status >= http.StatusInternalServerError
+}
+
+func newAskError(d *provider.Definition, said answer, sent ...seal.Secret) *AskError {
+	o := Outcome{
+		Phase: PhaseAnswered, Status: said.status, Body: said.body, ContentType: said.header.Get("Content-Type"),
+		RetryAfter: said.header.Get("Retry-After"), Date: said.header.Get("Date"), EndedAt: time.Now(),
+	}
+	j := Classify(d, o).Without(sent...)
+	return &AskError{Class: j.Class, Status: said.status, Code: j.Code, RetryAfter: j.RetryAfter}
 }
 
 var errNoAnswer = errors.New("no answer")
@@ -72,26 +133,44 @@ func (a *Asker) post(ctx context.Context, d *provider.Definition, clientSecret s
 	ctx, cancel := context.WithTimeout(ctx, d.Timing().Timeout)
 	defer cancel()
 	form := url.Values{"token": {token.Reveal()}, "token_type_hint": {"refresh_token"}}
-	req, err := newPost(at, d, clientSecret, form)
+	req, err := newPost(at, d, clientSecret, form, time.Now())
 	if err != nil {
 		return answer{}, err
 	}
 	req.Header.Set("User-Agent", userAgent)
 	begun := time.Now()
-	said, err := a.roundTrip(req.WithContext(ctx))
+	said, err := roundTrip(a.routes.of(d), req.WithContext(ctx))
 	if err != nil {
-		return answer{}, fmt.Errorf("%w: %s", errNoAnswer, sentFault(err, time.Since(begun)))
+		return answer{}, noAnswer(err, time.Since(begun))
 	}
 	return said, nil
 }
 
 // roundTrip uses the transport itself, not a client: it follows no redirect, and its errors do not quote the URL.
-func (a *Asker) roundTrip(req *http.Request) (answer, error) {
-	resp, err := a.transport.RoundTrip(req)
+func roundTrip(t *http.Transport, req *http.Request) (answer, error) {
+	resp, err := t.RoundTrip(req)
 	if err != nil {
 		return answer{}, err
 	}
 	defer resp.Body.Close()
 	said, _, err := readAnswer(resp)
 	return said, err
+}
+
+// noAnswer says in words of our own why there is none.
+func noAnswer(err error, after time.Duration) error {
+	var address *addressError
+	var dial *net.OpError
+	if errors.As(err, &address) {
+		return fmt.Errorf("%w: %w", errNoAnswer, address)
+	}
+	text, _, certificate := certificateFault(err)
+	switch {
+	case certificate:
+	case errors.As(err, &dial) && dial.Op == "dial" && !isTimeout(err):
+		text, _ = networkFault(err)
+	default:
+		text = sentFault(err, after)
+	}
+	return fmt.Errorf("%w: %s", errNoAnswer, text)
 }

@@ -24,7 +24,7 @@ type presentation struct {
 // attempt claims the record and presents its refresh token once; again is true when the claim lost to another
 // write.
 func (e *Engine) attempt(ctx context.Context, job Job, s Stored, dec Decision, d *provider.Definition) (res Result, again bool) {
-	g, res, ok := e.openGrant(s)
+	g, res, ok := e.openGrant(s, d)
 	if !ok {
 		res.Decision = dec
 		return res, false
@@ -163,7 +163,7 @@ func (e *Engine) exchange(ctx context.Context, p *presentation, secret seal.Secr
 	}
 	return e.cfg.Exchange.Exchange(ctx, Request{
 		Ticket: e.ticket(p), Provider: p.provider, ClientSecret: secret,
-		RefreshToken: p.grant.RefreshToken, Deadline: deadline, Fence: fence,
+		RefreshToken: p.grant.RefreshToken, Subject: p.grant.Subject, Deadline: deadline, Fence: fence,
 	})
 }
 

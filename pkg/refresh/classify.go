@@ -54,6 +54,9 @@ func judgeAnswer(d *provider.Definition, o Outcome) Judgement {
 	if err == nil && isSuccess(o.Status) {
 		var reply Reply
 		if reply, err = m.shaped(d.Reply).reply(); err == nil {
+			if d.Grant.Remints() {
+				reply.RefreshToken, reply.GrantLifetime = seal.Secret{}, 0 // RFC 6749 section 4.4.3: there should be none; the next token is asked for anew
+			}
 			return Judgement{Class: ClassOK, Reply: reply, Detail: statusText(o.Status)}.Without(d.ClientSecrets...)
 		}
 	}

@@ -26,7 +26,10 @@ type conn struct {
 }
 
 // route says which connections are alike.
-type route struct{ proxy, scheme, host string }
+type route struct {
+	proxy, scheme, host string
+	private             bool // made for a provider that may be at a private address, and for no other
+}
 
 func newConn(c net.Conn, m *meter, r route) *conn {
 	w := &window{from: c}

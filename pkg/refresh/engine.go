@@ -227,9 +227,9 @@ func (e *Engine) patience(d *provider.Definition) time.Duration {
 	return cmp.Or(e.cfg.Patience, d.Timing().AckWait)
 }
 
-// openGrant opens what an attempt presents. A key this worker lacks is the worker's fault; a record that does
-// not open with a key it has is set aside.
-func (e *Engine) openGrant(s Stored) (Grant, Result, bool) {
+// openGrant opens what an attempt presents. A key this worker lacks is the worker's fault; a record that does not open with a
+// key it has, or whose grant is not for the provider as it is now, is set aside.
+func (e *Engine) openGrant(s Stored, d *provider.Definition) (Grant, Result, bool) {
 	g, err := e.cfg.Keys.OpenGrant(&s.Record)
 	res := Result{Verdict: VerdictAck, Class: ClassLocal, Before: s.Record.Version, After: s.Record.Version, Err: err}
 	switch {
@@ -238,8 +238,12 @@ func (e *Engine) openGrant(s Stored) (Grant, Result, bool) {
 		return g, res, false
 	case err != nil:
 		return g, res, false
-	case g.RefreshToken.IsZero():
-		res.Class, res.Err = ClassFresh, fmt.Errorf("%s has no refresh token: log in again", s.Record.Credential())
+	}
+	if err := g.presentable(d); err != nil {
+		res.Err = fmt.Errorf("%s: %w", s.Record.Credential(), err)
+		if errors.Is(err, ErrNoRefreshToken) {
+			res.Class = ClassFresh
+		}
 		return g, res, false
 	}
 	return g, Result{}, true

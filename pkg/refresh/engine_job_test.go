@@ -63,7 +63,7 @@ func hopelessJobs() map[string]hopeless {
 		},
 		"of a record without a refresh token": {
 			prepare: func(w *world, c events.Credential) { w.change(c, unsealed) },
-			verdict: refresh.VerdictAck, class: refresh.ClassFresh, text: "acme/alice has no refresh token: log in again",
+			verdict: refresh.VerdictAck, class: refresh.ClassFresh, text: "acme/alice: there is no refresh token: log in again",
 		},
 		"while the journal cannot be written": {
 			config:  func(c *refresh.Config) { c.Ready = func() error { return errNoAnswer } },

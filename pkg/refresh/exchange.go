@@ -34,7 +34,8 @@ const (
 // HTTPExchangeConfig configures an HTTPExchange. The zero value works.
 type HTTPExchangeConfig struct {
 	// Dial makes connections; it must heed its context. nil: TCP, through the proxy of the environment (HTTPS_PROXY, NO_PROXY) if there
-	// is one and the host is not loopback. With a Dial no proxy is used: it alone decides the route.
+	// is one and the host is not loopback; addresses are judged after names were resolved, and private ones refused unless the
+	// definition says PrivateNetwork. With a Dial no proxy is used: it alone decides the route.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 	// RootCAs verify the token endpoints. nil: the system's.
 	RootCAs *x509.CertPool
@@ -78,6 +79,7 @@ func NewHTTPExchange(cfg HTTPExchangeConfig) *HTTPExchange {
 		d.proxy = func(*http.Request) (*url.URL, error) { return nil, nil }
 	} else {
 		d.dial = (&net.Dialer{Timeout: dialTimeout}).DialContext
+		d.outside, d.inside = new(guard), &guard{private: true}
 	}
 	return &HTTPExchange{dialer: d, idle: pool{most: cfg.MaxIdlePerHost}, userAgent: cfg.UserAgent}
 }
@@ -159,7 +161,7 @@ func (e *HTTPExchange) send(ctx context.Context, r Request) (c *conn, begun time
 		return nil, begun, err
 	}
 	for range maxUnwritten {
-		if c, err = e.hold(ctx, r.Deadline, req); err != nil {
+		if c, err = e.hold(ctx, r, req); err != nil {
 			return nil, begun, err
 		}
 		if err = r.mayStill(ctx); err != nil {
@@ -180,16 +182,17 @@ func (e *HTTPExchange) send(ctx context.Context, r Request) (c *conn, begun time
 }
 
 // hold returns a connection that ends with the deadline, kept or new.
-func (e *HTTPExchange) hold(ctx context.Context, deadline time.Time, req *http.Request) (*conn, error) {
+func (e *HTTPExchange) hold(ctx context.Context, r Request, req *http.Request) (*conn, error) {
 	through, err := e.dialer.proxy(req)
 	if err != nil {
 		return nil, requestError("the proxy's URL in the environment cannot be read")
 	}
-	c, ok := e.idle.take(routeOf(req.URL, through))
+	to := routeOf(req.URL, through, r.Provider.PrivateNetwork)
+	c, ok := e.idle.take(to)
 	if !ok {
-		dialing, cancel := context.WithDeadline(ctx, deadline)
+		dialing, cancel := context.WithDeadline(ctx, r.Deadline)
 		defer cancel()
-		c, err = e.dialer.connect(dialing, req.URL, through)
+		c, err = e.dialer.connect(dialing, req.URL, through, to)
 		if err != nil && ctx.Err() != nil {
 			return nil, errCancelled
 		}
@@ -197,7 +200,7 @@ func (e *HTTPExchange) hold(ctx context.Context, deadline time.Time, req *http.R
 			return nil, err
 		}
 	}
-	if err := c.SetDeadline(deadline); err != nil {
+	if err := c.SetDeadline(r.Deadline); err != nil {
 		_ = c.Close()
 		return nil, err
 	}

@@ -20,15 +20,17 @@ import (
 
 // dialer makes connections to token endpoints.
 type dialer struct {
-	dial  func(ctx context.Context, network, addr string) (net.Conn, error)
+	dial  dialFunc // to proxies; where there is no guard, to everywhere
 	tls   *tls.Config
 	proxy func(*http.Request) (*url.URL, error)
+	// outside and inside guard the way to providers, without and with private addresses.
+	outside, inside *guard
 }
 
 // connect makes a connection for requests to u, through the proxy if it is not nil. Over TLS the handshake is done, so that later
 // writes are requests.
-func (d dialer) connect(ctx context.Context, u, through *url.URL) (*conn, error) {
-	c, err := d.reach(ctx, through, address(u))
+func (d dialer) connect(ctx context.Context, u, through *url.URL, to route) (*conn, error) {
+	c, err := d.reach(ctx, through, address(u), d.guard(to))
 	if err != nil {
 		return nil, err
 	}
@@ -38,13 +40,21 @@ func (d dialer) connect(ctx context.Context, u, through *url.URL) (*conn, error)
 		if err != nil {
 			return nil, err
 		}
-		return newConn(secure, m, routeOf(u, through)), nil
+		return newConn(secure, m, to), nil
 	}
-	return newConn(m, m, routeOf(u, through)), nil
+	return newConn(m, m, to), nil
 }
 
-func routeOf(u, through *url.URL) route {
-	r := route{scheme: u.Scheme, host: u.Host}
+// guard is the one on the way, nil if there is none.
+func (d dialer) guard(to route) *guard {
+	if to.private {
+		return d.inside
+	}
+	return d.outside
+}
+
+func routeOf(u, through *url.URL, private bool) route {
+	r := route{scheme: u.Scheme, host: u.Host, private: private}
 	if through != nil {
 		r.proxy = through.String()
 	}
@@ -71,9 +81,14 @@ func (d dialer) secure(ctx context.Context, c net.Conn, host string) (*tls.Conn,
 	return t, nil
 }
 
-// reach makes a connection to addr, as far as TCP, or the proxy, goes.
-func (d dialer) reach(ctx context.Context, through *url.URL, addr string) (net.Conn, error) {
+// reach makes a connection to addr, as far as TCP, or the proxy, goes. g is nil where nothing is guarded.
+func (d dialer) reach(ctx context.Context, through *url.URL, addr string, g *guard) (net.Conn, error) {
+	if err := g.checkLiteral(addr); err != nil {
+		return nil, err
+	}
 	switch {
+	case through == nil && g != nil:
+		return g.direct(ctx, addr)
 	case through == nil:
 		return d.dial(ctx, "tcp", addr)
 	case through.Scheme == "http", through.Scheme == "https":

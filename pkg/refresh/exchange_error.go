@@ -28,6 +28,7 @@ func (e *handshakeError) Unwrap() error { return e.err }
 func notSentFault(err error, after time.Duration) (text string, local bool) {
 	var unsupported *unsupportedError
 	var refused requestError
+	var address *addressError
 	switch {
 	case errors.As(err, &unsupported):
 		return unsupported.Error(), true
@@ -35,6 +36,8 @@ func notSentFault(err error, after time.Duration) (text string, local bool) {
 		return refused.Error(), false
 	case errors.Is(err, errCancelled), errors.Is(err, errTooLate):
 		return err.Error(), false
+	case errors.As(err, &address):
+		return printable(address.Error()), false
 	case isTimeout(err):
 		return "timed out after " + seconds(after) + ", nothing was sent", false
 	}

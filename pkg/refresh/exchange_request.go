@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/freshetdev/freshet/pkg/provider"
 	"github.com/freshetdev/freshet/pkg/seal"
@@ -27,13 +28,30 @@ func (e requestError) Error() string { return string(e) }
 // endpoint is an address of a provider, under the name that its setting has.
 type endpoint struct{ setting, url string }
 
-// newTokenRequest builds the request that presents a grant.
+// newTokenRequest builds the request that presents a grant. Assertions are dated in NATS time.
 func newTokenRequest(r Request) (*http.Request, error) {
-	form, err := grantForm(r)
+	now := time.Now().Add(time.Duration(r.Ticket.Skew))
+	form, err := grantForm(r, now)
 	if err != nil {
 		return nil, err
 	}
-	return newPost(endpoint{"token_url", r.Provider.TokenURL}, r.Provider, r.ClientSecret, form)
+	addParameters(form, r.Provider.TokenRequest)
+	return newPost(endpoint{"token_url", r.Provider.TokenURL}, r.Provider, r.ClientSecret, form, now)
+}
+
+// addParameters adds what a definition wants beside the grant (RFC 8707 section 2.2 and what providers invent).
+func addParameters(form url.Values, p provider.TokenRequest) {
+	if len(p.Resources) > 0 {
+		form["resource"] = p.Resources
+	}
+	if p.Audience != "" {
+		form.Set("audience", p.Audience)
+	}
+	for name, value := range p.TokenParams {
+		if !provider.ReservedTokenParam(name) {
+			form.Set(name, value)
+		}
+	}
 }
 
 // encodeBody writes a request's members as the endpoint takes them. Only token endpoints are known to want JSON.
@@ -51,12 +69,12 @@ func encodeBody(at endpoint, d *provider.Definition, form url.Values) (body, con
 
 // newPost builds the POST of a form (RFC 6749 section 6, and all that ask alike). It never sets Idempotency-Key: net/http
 // would take it as leave to send the request twice.
-func newPost(at endpoint, d *provider.Definition, clientSecret seal.Secret, form url.Values) (*http.Request, error) {
+func newPost(at endpoint, d *provider.Definition, clientSecret seal.Secret, form url.Values, now time.Time) (*http.Request, error) {
 	if err := at.check(); err != nil {
 		return nil, err
 	}
 	header := http.Header{"Accept": {"application/json"}}
-	if err := authenticate(d, clientSecret, form, header); err != nil {
+	if err := authenticate(d, clientSecret, form, header, now); err != nil {
 		return nil, err
 	}
 	body, contentType := encodeBody(at, d, form)
@@ -86,25 +104,21 @@ func (e endpoint) check() error {
 }
 
 // grantForm is the body but for client authentication.
-func grantForm(r Request) (url.Values, error) {
-	if r.form != nil {
+func grantForm(r Request, now time.Time) (url.Values, error) {
+	switch {
+	case r.form != nil:
 		return maps.Clone(r.form), nil
-	}
-	if !r.RefreshToken.IsZero() {
-		return url.Values{"grant_type": {"refresh_token"}, "refresh_token": {r.RefreshToken.Reveal()}}, nil
-	}
-	if r.Provider.Grant != provider.GrantClientCredentials {
+	case r.Provider.Grant.Remints():
+		return mintForm(r, now)
+	case r.RefreshToken.IsZero():
 		return nil, requestError("there is no refresh token to present")
 	}
-	form := url.Values{"grant_type": {"client_credentials"}} // RFC 6749 section 4.4.2
-	if len(r.Provider.Scopes) > 0 {
-		form.Set("scope", r.Provider.ScopeText(r.Provider.Scopes))
-	}
-	return form, nil
+	return url.Values{"grant_type": {"refresh_token"}, "refresh_token": {r.RefreshToken.Reveal()}}, nil
 }
 
-// authenticate adds the client's identity in the one way the provider is known to take (RFC 6749 section 2.3.1).
-func authenticate(d *provider.Definition, clientSecret seal.Secret, form url.Values, header http.Header) error {
+// authenticate adds the client's identity in the one way the provider is known to take (RFC 6749 section 2.3.1,
+// RFC 7523 section 2.2).
+func authenticate(d *provider.Definition, clientSecret seal.Secret, form url.Values, header http.Header, now time.Time) error {
 	switch d.AuthStyle {
 	case provider.AuthBasic:
 		basic := http.Request{Header: header}
@@ -113,9 +127,11 @@ func authenticate(d *provider.Definition, clientSecret seal.Secret, form url.Val
 		form.Set(d.ClientIDName(), d.ClientID)
 		form.Set("client_secret", clientSecret.Reveal())
 	case provider.AuthNone:
-		form.Set(d.ClientIDName(), d.ClientID)
+		if d.ClientID != "" {
+			form.Set(d.ClientIDName(), d.ClientID)
+		}
 	case provider.AuthPrivateKeyJWT:
-		return &unsupportedError{what: "auth_style private_key_jwt"}
+		return proveByAssertion(d, clientSecret, form, now)
 	default:
 		return &unsupportedError{what: fmt.Sprintf("auth_style %.32q", string(d.AuthStyle))}
 	}

@@ -164,7 +164,7 @@ func TestExchangeRefusesRequestsItMustNotMake(t *testing.T) {
 		"other scheme":                {func(r *refresh.Request) { r.Provider.TokenURL = "ftp://localhost/" }, "must be https", false},
 		"no URL":                      {func(r *refresh.Request) { r.Provider.TokenURL = "" }, "not an absolute URL", false},
 		"broken URL":                  {func(r *refresh.Request) { r.Provider.TokenURL = "https://a b/?k=s3cr3t" }, "not an absolute URL", false},
-		"private_key_jwt":             {func(r *refresh.Request) { r.Provider.AuthStyle = provider.AuthPrivateKeyJWT }, "not supported", true},
+		"a key that is none":          {func(r *refresh.Request) { r.Provider.AuthStyle = provider.AuthPrivateKeyJWT }, "client_key cannot sign", false},
 		"no auth style":               {func(r *refresh.Request) { r.Provider.AuthStyle = "" }, "not supported", true},
 		"nothing to present":          {func(r *refresh.Request) { r.RefreshToken = seal.Secret{} }, "no refresh token", false},
 		"deadline has passed":         {func(r *refresh.Request) { r.Deadline = time.Now().Add(-time.Second) }, "timed out", false},

@@ -10,7 +10,7 @@ import (
 // inquire asks the provider whether the refresh token of unknown fate is still good (RFC 7662). "Active" allows a second
 // try; anything else leaves the credential uncertain: only the token endpoint's word marks it.
 func (e *Engine) inquire(ctx context.Context, job Job, s Stored, dec Decision, d *provider.Definition) (res Result, again bool) {
-	g, res, ok := e.openGrant(s)
+	g, res, ok := e.openGrant(s, d)
 	if !ok {
 		res.Decision = dec
 		return res, false

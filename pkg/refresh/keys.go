@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 
+	"github.com/freshetdev/freshet/pkg/provider"
 	"github.com/freshetdev/freshet/pkg/seal"
 )
 
@@ -19,12 +20,20 @@ type Grant struct {
 	RefreshToken seal.Secret
 	// Previous is the refresh token before this one, kept until this one has worked once.
 	Previous seal.Secret
+	// Mint is the grant type by which each token is asked for anew; empty: there is a refresh token, or nothing.
+	Mint    provider.GrantType
+	Subject string // with provider.GrantJWTBearer
+	// TokenURL is where the grant may be presented. Empty: an earlier version did not write it down.
+	TokenURL string
 }
 
 // grantJSON is Grant inside the seal. Secrets redact themselves when encoded, so it is spelled out.
 type grantJSON struct {
-	RefreshToken string `json:"refresh_token,omitempty"`
-	Previous     string `json:"previous,omitempty"`
+	RefreshToken string             `json:"refresh_token,omitempty"`
+	Previous     string             `json:"previous,omitempty"`
+	Mint         provider.GrantType `json:"mint,omitempty"`
+	Subject      string             `json:"subject,omitempty"`
+	TokenURL     string             `json:"token_url,omitempty"`
 }
 
 // OpenGrant opens the record's grant. Errors wrap seal.ErrUnknownKey or seal.ErrCorrupt. A record without a grant
@@ -41,7 +50,10 @@ func (k Keys) OpenGrant(r *Record) (Grant, error) {
 	if err := json.Unmarshal(plain, &g); err != nil {
 		return Grant{}, fmt.Errorf("open grant of %s: %w: not a grant", r.Credential(), seal.ErrCorrupt)
 	}
-	return Grant{RefreshToken: seal.NewSecret(g.RefreshToken), Previous: seal.NewSecret(g.Previous)}, nil
+	return Grant{
+		RefreshToken: seal.NewSecret(g.RefreshToken), Previous: seal.NewSecret(g.Previous),
+		Mint: g.Mint, Subject: g.Subject, TokenURL: g.TokenURL,
+	}, nil
 }
 
 // OpenAccess opens the record's access token, with errors as OpenGrant's.
@@ -58,7 +70,9 @@ func (k Keys) OpenAccess(r *Record) (seal.Secret, error) {
 
 // Seal puts both secrets into the record, bound to the credential, grant id, generation and version it has now.
 func (k Keys) Seal(r *Record, g Grant, access seal.Secret) error {
-	plain, err := json.Marshal(grantJSON{RefreshToken: g.RefreshToken.Reveal(), Previous: g.Previous.Reveal()})
+	plain, err := json.Marshal(grantJSON{
+		RefreshToken: g.RefreshToken.Reveal(), Previous: g.Previous.Reveal(), Mint: g.Mint, Subject: g.Subject, TokenURL: g.TokenURL,
+	})
 	if err != nil {
 		return fmt.Errorf("seal grant of %s: %w", r.Credential(), err)
 	}

@@ -16,15 +16,16 @@ const MaxReply = 256 << 10
 type Request struct {
 	Ticket       Ticket
 	Provider     *provider.Definition
-	ClientSecret seal.Secret // the one of the provider's secrets to use; empty for public clients
-	RefreshToken seal.Secret
+	ClientSecret seal.Secret // the one of the provider's secrets, or keys, to use; empty for public clients
+	RefreshToken seal.Secret // not for a grant type that re-mints
+	Subject      string      // for whom a token is asked with provider.GrantJWTBearer
 	// Deadline ends the request, whatever happens; nothing else does once a byte was written.
 	Deadline time.Time
 	// Fence is asked immediately before the first byte: for how long may it still be written? Nothing is sent when the
 	// answer is not positive. nil: at any time.
 	Fence func() time.Duration
 
-	form url.Values // what is presented in place of the refresh token; nil: the refresh token
+	form url.Values // what is presented in place of the grant; nil: the grant
 }
 
 // Phase says how far a request came.

@@ -48,6 +48,7 @@ type Record struct {
 	State          State           `json:"state"`
 	Paused         *provider.Pause `json:"paused,omitempty"`
 	Scopes         []string        `json:"scopes,omitempty"`
+	Narrowed       []string        `json:"narrowed,omitempty"` // scopes asked for and not granted
 	TokenType      string          `json:"token_type,omitempty"`
 	GrantedAt      time.Time       `json:"granted_at,omitzero"` // when a person agreed; zero: not known
 	IssuedAt       time.Time       `json:"issued_at,omitzero"`

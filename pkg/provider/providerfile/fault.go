@@ -73,6 +73,8 @@ func showable(key string) bool {
 		"min_lead", "max_lead", "default_lifetime", "max_lifetime", "cron", "keep_alive", "early_refused",
 		"params", "scope_separator", "scope_param", "client_id_param", "auth_params", "code_params", "code_challenge", "token_format",
 		"reply", "tokens", "codes", "refresh_life", "idle", "absolute", "refresh_ends_access",
+		"client_assertion", "assertion", "kid", "audience", "lifetime", "scope_claim", "resource",
+		"authorization_response_iss_parameter_supported", "private_network",
 		"concurrency", "rate", "timeout", "not_consumed", "throttled", "rejected", "misconfigured":
 		return true
 	}

@@ -27,7 +27,8 @@ type File struct {
 // Provider is one definition whose client secrets are still references.
 type Provider struct {
 	Definition provider.Definition // without ClientSecrets, and without defaults
-	Secrets    []Reference
+	Secrets    []Reference         // of client_secret, or of client_key
+	Key        Reference           // of assertion_key; empty: there is none
 }
 
 // Parse reads a file. The name stands in errors only. The error joins one *Fault for each thing that is wrong, in the
@@ -132,7 +133,10 @@ func (r *reader) provider(name string, where at, n ast.Node) {
 	known := map[string]field{
 		"preset": r.text(&d.Preset), "params": r.textPairs(&params), "issuer": r.text(&d.Issuer), "auth_url": r.text(&d.AuthURL), "token_url": r.text(&d.TokenURL),
 		"device_url": r.text(&d.DeviceURL), "revoke_url": r.text(&d.RevokeURL), "introspect_url": r.text(&d.IntrospectURL),
-		"client_id": r.text(&d.ClientID), "client_secret": r.secrets(&p.Secrets),
+		"authorization_response_iss_parameter_supported": r.yesNo(&d.IssInAnswer), "private_network": r.yesNo(&d.PrivateNetwork),
+		"client_id": r.text(&d.ClientID), "client_secret": r.secrets(&p.Secrets), "client_key": r.secrets(&p.Secrets),
+		"client_assertion": r.clientAssertion(&d.ClientAssertion), "assertion": r.assertion(&d.Assertion), "assertion_key": r.secret(&p.Key),
+		"resource": r.textOrTexts(&d.Resources), "audience": r.text(&d.Audience), "token_params": r.textPairs(&d.TokenParams),
 		"auth_style": r.text((*string)(&d.AuthStyle)), "grant": r.text((*string)(&d.Grant)), "scopes": r.texts(&d.Scopes),
 		"rotation": r.text((*string)(&d.Rotation)), "rotation_grace": r.duration(&d.RotationGrace, mayBeZero),
 		"refresh": r.refresh(&d.Refresh), "limits": r.limits(&d.Limits), "words": r.words(&d.Words),
@@ -141,6 +145,7 @@ func (r *reader) provider(name string, where at, n ast.Node) {
 	r.fields("", n, known)
 	r.presetFaults(presetErr)
 	if mapping(n) {
+		r.clientKey(d.AuthStyle)
 		r.validate(p)
 	}
 	r.inside = ""
@@ -174,6 +179,9 @@ func (r *reader) validate(p Provider) {
 	d := p.Definition
 	for range p.Secrets {
 		d.ClientSecrets = append(d.ClientSecrets, seal.NewSecret("-"))
+	}
+	if _, given := r.at["assertion_key"]; given {
+		d.AssertionKey = seal.NewSecret("-")
 	}
 	if err, ok := d.Validate().(interface{ Unwrap() []error }); ok {
 		for _, err := range err.Unwrap() {

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -72,7 +73,7 @@ func TestExampleFile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(f.Providers) != 4 {
+	if len(f.Providers) != 6 {
 		t.Fatalf("%d providers", len(f.Providers))
 	}
 	const second = provider.Duration(time.Second)
@@ -83,6 +84,9 @@ func TestExampleFile(t *testing.T) {
 			DeviceURL: "https://auth.example.net/device", RevokeURL: "https://auth.example.net/revoke",
 			IntrospectURL: "https://auth.example.net/introspect",
 			ClientID:      "freshet-production", AuthStyle: provider.AuthPost, Grant: provider.GrantAuthorizationCode,
+			IssInAnswer: true, TokenRequest: provider.TokenRequest{
+				Resources: []string{"https://api.example.net"}, Audience: "https://api.example.net", TokenParams: map[string]string{"tenant": "42"},
+			},
 			Scopes: []string{"read", "write"}, Rotation: provider.RotationGrace, RotationGrace: 60 * second,
 			Refresh: provider.Refresh{
 				MinLead: 60 * second, MaxLead: 900 * second, DefaultLifetime: 3600 * second, MaxLifetime: 90 * 86400 * second,
@@ -113,11 +117,43 @@ func TestExampleFile(t *testing.T) {
 	}
 }
 
+func TestExampleOfGrantsWithoutAPerson(t *testing.T) {
+	t.Parallel()
+	f, err := providerfile.Parse("providers.example.yaml", read(t, example))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const minute = provider.Duration(time.Minute)
+	machine, robot := f.Providers[4], f.Providers[5]
+	if got, want := machine.Definition.ClientAssertion, (provider.Assertion{KeyID: "key-2026", Audience: "issuer", Lifetime: 2 * minute}); got != want {
+		t.Errorf("client_assertion %+v, want %+v", got, want)
+	}
+	if got := machine.Secrets; len(got) != 1 || got[0] != "file:///run/secrets/example-client-key.pem" {
+		t.Errorf("client_key %v", got)
+	}
+	want := provider.GrantAssertion{
+		Assertion: provider.Assertion{KeyID: "key-2026", Audience: "token_url", Lifetime: 5 * minute},
+		Issuer:    "freshet-robot", ScopeClaim: true, Claims: map[string]string{"sub_type": "enterprise"},
+	}
+	if got := robot.Definition.Assertion; !reflect.DeepEqual(got, want) {
+		t.Errorf("assertion %+v, want %+v", got, want)
+	}
+	if robot.Key != "file:///run/secrets/example-assertion-key.pem" {
+		t.Errorf("assertion_key %q", robot.Key)
+	}
+	for _, d := range []provider.Definition{machine.Definition, robot.Definition} {
+		if d = d.WithDefaults(); d.Rotation != provider.RotationNone {
+			t.Errorf("%s: rotation %s: nothing can be spent", d.Name, d.Rotation)
+		}
+	}
+}
+
 // TestExampleNamesEveryKey also holds what may be shown against what is known: a key that one of them lacks fails.
 func TestExampleNamesEveryKey(t *testing.T) {
 	t.Parallel()
 	text := string(read(t, example))
-	unknown, err := providerfile.Parse("x", []byte("providers: {acme: {zzzzzzzzzz: 1, refresh: {zzzzzzzzzz: 1}, limits: {zzzzzzzzzz: 1}, words: {zzzzzzzzzz: 1}, reply: {zzzzzzzzzz: 1}, refresh_life: {zzzzzzzzzz: 1}}}"))
+	unknown, err := providerfile.Parse("x", []byte("providers: {acme: {zzzzzzzzzz: 1, refresh: {zzzzzzzzzz: 1}, limits: {zzzzzzzzzz: 1}, words: {zzzzzzzzzz: 1}, "+
+		"reply: {zzzzzzzzzz: 1}, refresh_life: {zzzzzzzzzz: 1}, client_assertion: {zzzzzzzzzz: 1}, assertion: {zzzzzzzzzz: 1}}}"))
 	if err == nil {
 		t.Fatalf("parsed: %+v", unknown)
 	}
@@ -125,14 +161,15 @@ func TestExampleNamesEveryKey(t *testing.T) {
 	for _, list := range regexp.MustCompile(`known are ([a-z_, ]+)`).FindAllStringSubmatch(err.Error(), -1) {
 		keys = append(keys, strings.Split(list[1], ", ")...)
 	}
-	if len(keys) != 46 {
+	slices.Sort(keys)
+	if keys = slices.Compact(keys); len(keys) != 59 {
 		t.Fatalf("%d keys: %v", len(keys), keys)
 	}
 	for _, key := range keys {
 		if !strings.Contains(text, key+":") {
 			t.Errorf("the example does not show %s", key)
 		}
-		if got := providerfile.Showable(key); got != (key != "client_secret") {
+		if got := providerfile.Showable(key); got == slices.Contains([]string{"client_secret", "client_key", "assertion_key", "token_params", "claims"}, key) {
 			t.Errorf("the values of %s may be shown: %v", key, got)
 		}
 	}

@@ -28,6 +28,9 @@ func (r *reader) preset(n ast.Node) (provider.Definition, error) {
 	if lookup(n, "rotation") != nil {
 		d.RotationGrace = 0 // it belongs to the preset's own class
 	}
+	if grant, _ := scalar(lookup(n, "grant")); provider.GrantType(grant).Remints() {
+		d.Rotation, d.RotationGrace = "", 0 // it is about refresh tokens, and there are none
+	}
 	return d, err
 }
 

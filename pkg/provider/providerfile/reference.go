@@ -61,6 +61,13 @@ func (f File) Resolve(getenv func(name string) string) ([]provider.Definition, e
 			}
 			d.ClientSecrets = append(d.ClientSecrets, secret)
 		}
+		if p.Key != "" {
+			secret, err := p.Key.resolve(getenv)
+			if err != nil {
+				errs = append(errs, fmt.Errorf("provider %s: assertion_key: %s: %w", d.Name, p.Key, err))
+			}
+			d.AssertionKey = secret
+		}
 		definitions = append(definitions, d.WithDefaults())
 	}
 	if len(errs) > 0 {

@@ -1,0 +1,4 @@
+package discovery
+
+// Check holds metadata against an issuer.
+func Check(m Metadata, issuer string) error { return m.check(issuer) }
