@@ -16,6 +16,8 @@ import (
 )
 
 const (
+	// warmUp is for how long a worker that came to a lane takes few jobs at a time.
+	warmUp = 5 * time.Second
 	// restAfterLocal is how long a worker stays away from a lane that it cannot serve.
 	restAfterLocal = 10 * time.Second
 	// restWithoutLane is how long it waits for a lane that nobody has set up.
@@ -173,6 +175,7 @@ func (l *lanes) serveOnce(ctx context.Context, log zerolog.Logger, name string, 
 	if err != nil {
 		return err
 	}
+	lane.WarmUp = warmUp
 	lane.Trouble = func(err error) {
 		w.interrupted(log, "lane "+name, err, "this lane breaks off again and again: look at the log of the NATS server")
 	}

@@ -46,8 +46,11 @@ type crew struct {
 	next    chan task       // for a goroutine that has nothing to do
 	over    chan struct{}   // closed when there will be no more jobs
 	running sync.WaitGroup
+	began   time.Time
+	warmUp  time.Duration
 
 	mu      sync.Mutex
+	done    int // jobs finished
 	busy    int
 	session *pull // whose messages are taken; nil between sessions
 	open    int   // jobs the session has asked for and not got
@@ -56,9 +59,10 @@ type crew struct {
 	worked  bool // the session got a sensible word from the server
 }
 
-func newCrew(ctx context.Context, hands *Hands, handle HandleFunc) *crew {
+func newCrew(ctx context.Context, hands *Hands, handle HandleFunc, warmUp time.Duration) *crew {
 	return &crew{
 		hands: hands, handle: handle, ctx: ctx, wake: make(chan struct{}, 1), next: make(chan task), over: make(chan struct{}),
+		began: time.Now(), warmUp: warmUp,
 	}
 }
 
@@ -77,13 +81,25 @@ func (c *crew) end() (worked bool) {
 	return c.worked
 }
 
+// firstHands is how many jobs are taken at once while a lane warms up; each that is finished allows one more.
+const firstHands = 4
+
+// able is how many jobs may be in hand. The caller holds mu.
+func (c *crew) able() int {
+	n := c.hands.count()
+	if time.Since(c.began) < c.warmUp {
+		return min(n, firstHands+c.done)
+	}
+	return n
+}
+
 // ask returns for how many jobs a request is due: one for each free hand that nothing was asked for yet. Requests that expire on
 // an idle lane wait for the last of them and become one: each costs heartbeats and a renewal for as long as it
 // stands, and every job leaves one more.
 func (c *crew) ask() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	n := c.hands.count() - c.busy - c.open
+	n := c.able() - c.busy - c.open
 	if n <= 0 || c.resting && c.open > 0 {
 		return 0
 	}
@@ -96,7 +112,7 @@ func (c *crew) ask() int {
 func (c *crew) few() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	hands := c.hands.count()
+	hands := c.able()
 	n := hands - c.busy - c.open
 	return 0 < n && n < hands/16
 }
@@ -171,6 +187,7 @@ func (c *crew) wait() {
 func (c *crew) finish() {
 	c.mu.Lock()
 	c.busy--
+	c.done++
 	c.mu.Unlock()
 	c.signal()
 }

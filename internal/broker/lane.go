@@ -23,6 +23,9 @@ const (
 type Lane struct {
 	// Trouble, where set before Run, hears why pulling was interrupted. Run goes on by itself. It must not block.
 	Trouble func(err error)
+	// WarmUp, where set before Run, is for how long jobs are taken few at a time, a worker's first ones: one that dies soon
+	// after it starts, again and again, should not have many refresh tokens in its hands when it does.
+	WarmUp time.Duration
 
 	b    *Broker
 	name string
@@ -44,7 +47,7 @@ func (b *Broker) Lane(ctx context.Context, name string) (*Lane, error) {
 // deleted and made again. It gives up with ErrNoLane when the lane is gone, with ErrPermission when it may not pull,
 // and with nats.ErrConnectionClosed.
 func (l *Lane) Run(ctx context.Context, hands *Hands, handle HandleFunc) error {
-	c := newCrew(context.WithoutCancel(ctx), hands, handle)
+	c := newCrew(context.WithoutCancel(ctx), hands, handle, l.WarmUp)
 	defer c.wait()
 	backoff := laneBackoff
 	for {

@@ -3,6 +3,7 @@ package provider
 import (
 	"fmt"
 	"strconv"
+	"strings"
 
 	"github.com/freshetdev/freshet/pkg/seal"
 )
@@ -98,7 +99,7 @@ func (b box) openAll(field string, sealed [][]byte) ([]seal.Secret, error) {
 func (b box) seal(field string, s seal.Secret) ([]byte, error) {
 	c, err := b.keyset.Seal([]byte(s.Reveal()), b.binding(field))
 	if err != nil {
-		return nil, fmt.Errorf("seal %s of provider %s: %w", field, b.name, err)
+		return nil, fmt.Errorf("seal %s of provider %s: %w", inWords(field), b.name, err)
 	}
 	return c, nil
 }
@@ -106,9 +107,19 @@ func (b box) seal(field string, s seal.Secret) ([]byte, error) {
 func (b box) open(field string, sealed []byte) (seal.Secret, error) {
 	plain, err := b.keyset.Open(sealed, b.binding(field))
 	if err != nil {
-		return seal.Secret{}, fmt.Errorf("open %s of provider %s: %w", field, b.name, err)
+		return seal.Secret{}, fmt.Errorf("open %s of provider %s: %w", inWords(field), b.name, err)
 	}
 	return seal.NewSecret(string(plain)), nil
+}
+
+// inWords is what people call a field: client_secret/0 is client secret 1.
+func inWords(field string) string {
+	name, place, listed := strings.Cut(field, "/")
+	name = strings.ReplaceAll(name, "_", " ")
+	if i, err := strconv.Atoi(place); listed && err == nil {
+		return name + " " + strconv.Itoa(i+1)
+	}
+	return name
 }
 
 func (b box) binding(field string) seal.Binding {
