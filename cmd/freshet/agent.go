@@ -42,8 +42,14 @@ Without a file to keep and an address to listen on it listens on ` + "$XDG_RUNTI
 look for it. It needs the access keyset, and hands out the last good tokens while NATS is away.`
 	a.register(c, cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		if err := a.read(c, defaultAgent(os.Getenv)); err != nil {
+		if err := a.read(c); err != nil {
 			return err
+		}
+		if address := defaultAgent(os.Getenv); a.idle() && address != "" {
+			a.cfg.Listen = []string{address}
+		}
+		if err := a.cfg.Validate(); err != nil {
+			return usage(err)
 		}
 		client, done, err := c.openTokens(cmd.Context(), a.cfg.CacheFile, a.logging)
 		if err != nil {
@@ -66,8 +72,11 @@ func (a *agentFlags) register(c *cli, cmd *cobra.Command) {
 	fs.StringVar(&a.cache, "cache-file", "", "keep sealed tokens in this `file`, for a start while NATS is away")
 }
 
-// read puts file and flags together. Without anything to do the agent listens on the given address.
-func (a *agentFlags) read(c *cli, otherwise string) (err error) {
+// idle reports whether there is nothing for the agent to do.
+func (a *agentFlags) idle() bool { return len(a.cfg.Listen) == 0 && len(a.cfg.Files) == 0 }
+
+// read puts file and flags together.
+func (a *agentFlags) read(c *cli) (err error) {
 	if a.logging, err = c.common.Logger(c.err); err != nil {
 		return usage(err)
 	}
@@ -91,13 +100,7 @@ func (a *agentFlags) read(c *cli, otherwise string) (err error) {
 	if a.cache != "" {
 		a.cfg.CacheFile = a.cache
 	}
-	if len(a.cfg.Listen) == 0 && len(a.cfg.Files) == 0 {
-		if otherwise == "" {
-			return nil
-		}
-		a.cfg.Listen = []string{otherwise}
-	}
-	return usage(a.cfg.Validate())
+	return nil
 }
 
 // run runs the agent until ctx ends.
@@ -172,8 +175,11 @@ signal, as --on-change says. Signals are forwarded, and the exit code is the com
 		if e.Env, e.Signal, err = readExec(env, onChange); err != nil {
 			return usage(err)
 		}
-		if err := a.read(c, ""); err != nil {
+		if err := a.read(c); err != nil {
 			return err
+		}
+		if err := a.cfg.Validate(); err != nil && !a.idle() {
+			return usage(err)
 		}
 		e.Args, e.In, e.Out, e.Err, e.Log = args, c.in, c.out, c.err, a.logging
 		return c.agentExec(cmd.Context(), a, e, wait)
@@ -208,7 +214,7 @@ func (c *cli) agentExec(ctx context.Context, a *agentFlags, e agent.Exec, wait t
 	}
 	defer done()
 	e.Client, e.Signals = client, signals
-	if len(a.cfg.Listen) == 0 && len(a.cfg.Files) == 0 {
+	if a.idle() {
 		return e.Run(ctx, wait)
 	}
 	ag, err := agent.Open(ctx, a.cfg, client, a.logging)

@@ -28,25 +28,30 @@ const (
 // completion offers what may follow.
 type completion = cobra.CompletionFunc
 
-// completeAll gives the commands their completions. Names come from NATS; whatever goes wrong, nothing is offered and nothing
-// said, as a shell would print it into the line that is being typed.
+// completeAll gives the commands their completions, by what their usage names. Names come from NATS; whatever goes wrong, nothing
+// is offered and nothing said, as a shell would print it into the line that is being typed.
 func (c *cli) completeAll(root *cobra.Command) {
-	credentials, providers, either := c.names(credentialNames), c.names(providerNames), c.names(eitherNames)
-	for path, offer := range map[string]completion{
-		"show": first(credentials), "token": first(credentials), "refresh": first(credentials), "rm": first(credentials), "login": first(credentials),
-		"credential-helper kubernetes": first(credentials),
-		"ls":                           first(either), "events": first(either), "pause": first(either), "resume": first(either),
-		"providers show": first(c.presetsOr(providers)), "providers test": first(providers),
-		"apply": nothing, "setup": nothing, "dev": nothing, "run": nothing, "version": nothing, "agent": nothing, "providers ls": nothing, "keys generate": nothing,
-	} {
-		cmd, _, _ := root.Find(strings.Fields(path)) // TestCompletionKnowsTheCommands finds them all
-		cmd.ValidArgsFunction = offer
+	credentials := c.names(credentialNames)
+	for cmd := range commands(root) {
+		if cmd.ValidArgsFunction != nil || len(cmd.ValidArgs) > 0 {
+			continue
+		}
+		switch arg := strings.TrimPrefix(cmd.Use, cmd.Name()); {
+		case strings.Contains(arg, "PROVIDER[") || strings.Contains(arg, "PROVIDER |"):
+			cmd.ValidArgsFunction = first(c.names(eitherNames))
+		case strings.Contains(arg, "PROVIDER/ACCOUNT"):
+			cmd.ValidArgsFunction = first(credentials)
+		case strings.Contains(arg, "PROVIDER"):
+			cmd.ValidArgsFunction = first(presetsOr(c.names(providerNames)))
+		case !strings.Contains(arg, "[FILE]") && !strings.Contains(arg, "COMMAND"): // there the shell's own files are meant
+			cmd.ValidArgsFunction = nothing
+		}
 	}
-	c.completeFlags(root, credentials)
+	completeFlags(root, credentials)
 }
 
 // completeFlags does the same for the flags whose values are known.
-func (c *cli) completeFlags(root *cobra.Command, credentials completion) {
+func completeFlags(root *cobra.Command, credentials completion) {
 	fixed := func(values ...string) completion {
 		return cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp)
 	}
@@ -193,7 +198,7 @@ func credentialNames(ctx context.Context, b *broker.Broker, typed string) ([]str
 }
 
 // presetsOr offers the catalogue where --preset was given.
-func (c *cli) presetsOr(otherwise completion) completion {
+func presetsOr(otherwise completion) completion {
 	return func(cmd *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective) {
 		if preset, err := cmd.Flags().GetBool("preset"); err != nil || !preset {
 			return otherwise(cmd, args, typed)

@@ -126,8 +126,9 @@ func (c *cli) gitErase(ctx context.Context, s agent.Source, req credhelper.GitRe
 
 func (c *cli) kubernetesCommand() *cobra.Command {
 	var ask asking
-	cmd := c.command("kubernetes PROVIDER/ACCOUNT", "Be the exec plugin of a Kubernetes client", `  kubectl config set-credentials alice --exec-api-version client.authentication.k8s.io/v1 --exec-command freshet --exec-arg credential-helper --exec-arg kubernetes --exec-arg acme/alice
-  freshet credential-helper kubernetes acme/alice`, cobra.ExactArgs(1))
+	cmd := c.command("kubernetes PROVIDER/ACCOUNT", "Be the exec plugin of a Kubernetes client", "  freshet credential-helper kubernetes acme/alice", cobra.ExactArgs(1))
+	cmd.Long = `An exec plugin of Kubernetes clients, such as kubectl: the command of users[].user.exec in a kubeconfig, with apiVersion
+client.authentication.k8s.io/v1.`
 	ask.register(c, cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if _, err := events.ParseCredential(args[0]); err != nil {

@@ -29,8 +29,8 @@ type Variable struct {
 
 // ParseVariable reads NAME=PROVIDER/ACCOUNT.
 func ParseVariable(s string) (Variable, error) {
-	name, id, _ := strings.Cut(s, "=")
-	if !variable.MatchString(name) {
+	name, id, ok := strings.Cut(s, "=")
+	if !ok || !variable.MatchString(name) {
 		return Variable{}, fmt.Errorf("%q: want NAME=PROVIDER/ACCOUNT", s)
 	}
 	_, err := events.ParseCredential(id)
