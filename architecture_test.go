@@ -75,7 +75,7 @@ var rooms = []struct {
 	{"internal/evidence/run", nil},
 	{"cmd/scheduler", []string{cobra}},
 	{"cmd/worker", []string{cobra}},
-	{"cmd/freshet", []string{cobra, pflag, natsGo, isatty}},
+	{"cmd/freshet", []string{cobra, pflag, natsGo, isatty, zerolog}},
 	{"internal/natstest", []string{natsSrv, natsGo}}, // the last: only tests import it
 }
 

@@ -78,7 +78,7 @@ func guard(r *http.Request) (int, refusal) {
 	switch {
 	case !loopback(host):
 		return http.StatusForbidden, refusal{wordDenied, "the Host of the request is not this machine: call the agent localhost"}
-	case r.Header.Get("X-Forwarded-For") != "" || r.Header.Get("Forwarded") != "":
+	case len(r.Header.Values("X-Forwarded-For"))+len(r.Header.Values("Forwarded")) > 0:
 		return http.StatusForbidden, refusal{wordDenied, "the request came through a proxy"}
 	case r.Header.Get(requiredHeader) != requiredValue:
 		return http.StatusForbidden, refusal{wordDenied, "the header " + requiredHeader + ": " + requiredValue + " is missing"}
