@@ -14,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/freshetdev/freshet/internal/agent"
 	"github.com/freshetdev/freshet/internal/broker"
@@ -27,6 +28,7 @@ type agentFlags struct {
 	listen  []string
 	files   []string
 	cache   string
+	scope   string
 	cfg     agent.Config
 	logging zerolog.Logger
 }
@@ -51,7 +53,7 @@ look for it. It needs the access keyset, and hands out the last good tokens whil
 		if err := a.cfg.Validate(); err != nil {
 			return usage(err)
 		}
-		client, done, err := c.openTokens(cmd.Context(), a.cfg.CacheFile, a.logging)
+		client, done, err := c.openTokens(cmd.Context(), tokens.Config{CacheFile: a.cfg.CacheFile, Scope: a.scope}, a.logging)
 		if err != nil {
 			return err
 		}
@@ -70,6 +72,7 @@ func (a *agentFlags) register(c *cli, cmd *cobra.Command) {
 	fs.StringSliceVar(&a.listen, "listen", nil, "`address` of the HTTP interface: unix://PATH, or HOST:PORT on loopback")
 	fs.StringArrayVar(&a.files, "file", nil, "keep a file with the bare token: `PATH=PROVIDER/ACCOUNT`")
 	fs.StringVar(&a.cache, "cache-file", "", "keep sealed tokens in this `file`, for a start while NATS is away")
+	scopeFlag(fs, &a.scope)
 }
 
 // idle reports whether there is nothing for the agent to do.
@@ -125,25 +128,30 @@ func defaultAgent(getenv func(string) string) string {
 	return "unix://" + filepath.Join(dir, agentSocket)
 }
 
-// openTokens opens a client with the access keyset alone. With a cache file NATS may be away.
-func (c *cli) openTokens(ctx context.Context, cache string, log zerolog.Logger) (*tokens.Client, func(), error) {
-	k, err := c.keys.Access()
-	if err != nil {
+// scopeFlag adds the flag for NATS users that may not hear of every credential.
+func scopeFlag(fs *pflag.FlagSet, scope *string) {
+	fs.StringVar(scope, "scope", "", "listen for `PROVIDER[/PATH]` only, as the NATS user's permissions say; by default for all")
+	flags.Own(fs, "scope")
+}
+
+// openTokens opens a client with the access keyset alone; cfg has what is its own. With a cache file NATS may be away.
+func (c *cli) openTokens(ctx context.Context, cfg tokens.Config, log zerolog.Logger) (*tokens.Client, func(), error) {
+	var err error
+	if cfg.AccessKeyset, err = c.keys.Access(); err != nil {
 		return nil, nil, err
 	}
 	hooks := broker.ConnectHooks{
 		Disconnected: func(err error) { log.Warn().Err(err).Msg("NATS is away: the tokens there are serve to their end") },
 		Reconnected:  func(string) { log.Info().Msg("connected to NATS") },
 	}
-	opts := append(broker.ConnectOptions(hooks), nats.RetryOnFailedConnect(cache != ""))
-	nc, cfg, err := c.common.Connect("freshet-agent", opts...)
+	opts := append(broker.ConnectOptions(hooks), nats.RetryOnFailedConnect(cfg.CacheFile != ""))
+	nc, at, err := c.common.Connect("freshet-agent", opts...)
 	if err != nil {
 		return nil, nil, err
 	}
-	client, err := tokens.Open(ctx, nc, tokens.Config{
-		Namespace: c.common.Namespace, AccessKeyset: k, Domain: cfg.Domain, APIPrefix: cfg.APIPrefix, CacheFile: cache,
-		OnError: func(err error) { log.Warn().Err(err).Msg("trouble with tokens") },
-	})
+	cfg.Namespace, cfg.Domain, cfg.APIPrefix = c.common.Namespace, at.Domain, at.APIPrefix
+	cfg.OnError = func(err error) { log.Warn().Err(err).Msg("trouble with tokens") }
+	client, err := tokens.Open(ctx, nc, cfg)
 	if err != nil {
 		nc.Close()
 		return nil, nil, err
@@ -178,7 +186,7 @@ signal, as --on-change says. Signals are forwarded, and the exit code is the com
 		if err := a.read(c); err != nil {
 			return err
 		}
-		if err := a.cfg.Validate(); err != nil && !a.idle() {
+		if err := a.cfg.Validate(); err != nil && !(a.idle() && len(env) > 0) {
 			return usage(err)
 		}
 		e.Args, e.In, e.Out, e.Err, e.Log = args, c.in, c.out, c.err, a.logging
@@ -208,7 +216,7 @@ func readExec(env []string, onChange string) (vars []agent.Variable, s syscall.S
 func (c *cli) agentExec(ctx context.Context, a *agentFlags, e agent.Exec, wait time.Duration) error {
 	signals, forget := c.forwarded()
 	defer forget()
-	client, done, err := c.openTokens(ctx, a.cfg.CacheFile, a.logging)
+	client, done, err := c.openTokens(ctx, tokens.Config{CacheFile: a.cfg.CacheFile, Scope: a.scope}, a.logging)
 	if err != nil {
 		return err
 	}
@@ -217,13 +225,12 @@ func (c *cli) agentExec(ctx context.Context, a *agentFlags, e agent.Exec, wait t
 	if a.idle() {
 		return e.Run(ctx, wait)
 	}
-	ag, err := agent.Open(ctx, a.cfg, client, a.logging)
-	if err != nil {
+	if e.Agent, err = agent.Open(ctx, a.cfg, client, a.logging); err != nil {
 		return err
 	}
 	beside, stop := context.WithCancel(context.WithoutCancel(ctx)) // a signal is the command's
 	over := make(chan error, 1)
-	go func() { over <- ag.Run(beside) }()
+	go func() { over <- e.Agent.Run(beside) }()
 	err = e.Run(ctx, wait)
 	stop()
 	if failed := <-over; failed != nil {

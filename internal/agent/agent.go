@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 
@@ -14,10 +15,9 @@ import (
 // Agent is a Config at work.
 type Agent struct {
 	cfg       Config
-	client    *tokens.Client
-	log       zerolog.Logger
 	server    *server
 	listeners []listener
+	writers   []*writer
 }
 
 // Open checks a Config and listens. The client stays the caller's. Errors: everything that is wrong with the Config, and
@@ -30,7 +30,11 @@ func Open(ctx context.Context, cfg Config, client *tokens.Client, log zerolog.Lo
 	if err != nil {
 		return nil, err
 	}
-	a := &Agent{cfg: cfg, client: client, log: log, server: s}
+	a := &Agent{cfg: cfg, server: s}
+	for _, f := range cfg.Files {
+		f.Path = filepath.Clean(f.Path)
+		a.writers = append(a.writers, &writer{file: f, client: client, log: log.With().Str("credential", f.Credential).Str("file", f.Path).Logger()})
+	}
 	mode, _ := cfg.socketMode() // validated above
 	for _, address := range cfg.Listen {
 		l, err := open(ctx, address, mode)
@@ -60,13 +64,23 @@ func (a *Agent) Where() (all []string) {
 // Run keeps the files and serves until ctx ends, and then returns nil. It is called once.
 func (a *Agent) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
-	for _, f := range a.cfg.Files {
-		f.Path = filepath.Clean(f.Path)
-		w := &writer{file: f, client: a.client, log: a.log.With().Str("credential", f.Credential).Str("file", f.Path).Logger()}
+	for _, w := range a.writers {
 		group.Go(func() error { return w.run(ctx) })
 	}
 	for _, l := range a.listeners {
 		group.Go(func() error { return a.server.serve(ctx, l) })
 	}
 	return group.Wait()
+}
+
+// bring writes a token into the files of its credential, where Run has not done so yet, and returns when what follows has been
+// done too.
+func (a *Agent) bring(ctx context.Context, t tokens.Token) error {
+	var faults []error
+	for _, w := range a.writers {
+		if w.file.Credential == t.Credential.String() {
+			faults = append(faults, w.bring(ctx, t))
+		}
+	}
+	return errors.Join(faults...)
 }

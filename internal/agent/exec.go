@@ -42,6 +42,9 @@ type Exec struct {
 	Args   []string
 	Env    []Variable
 	Client *tokens.Client
+	// Agent, where set, keeps files beside the command: they are there before it starts, and are up to date before it hears of
+	// a change; their credentials count as those of Env do.
+	Agent *Agent
 	// Signal is sent to the command after a change. Zero: it is ended and started again, with the new tokens.
 	Signal syscall.Signal
 	// KillAfter is how long a command may take to end after SIGTERM when it is started again; 0 means 10 s.
@@ -67,15 +70,15 @@ func (e *ExitError) Error() string { return fmt.Sprintf("the command ended with 
 // Run waits for the tokens, starts the command, and returns when it has ended by itself: nil, or an *ExitError. Ctx and wait
 // bound the waiting only, whose errors are those of tokens.Client.Token; what a signal means is the command's own affair.
 func (e Exec) Run(ctx context.Context, wait time.Duration) error {
-	keep := &tray{tokens: make(map[string]tokens.Token), news: make(chan struct{}, 1)}
+	keep := &tray{order: e.credentials(), tokens: make(map[string]tokens.Token), news: make(chan struct{}, 1)}
 	if err := e.fetch(ctx, keep, wait); err != nil {
 		return err
 	}
 	watch, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	var group errgroup.Group
-	for _, id := range e.credentials() {
-		group.Go(func() error { return e.Client.OnChange(watch, id, e.told(keep)) })
+	for _, id := range keep.order {
+		group.Go(func() error { return e.Client.OnChange(watch, id, e.told(watch, keep)) })
 	}
 	err := e.supervise(keep)
 	stop()
@@ -84,19 +87,26 @@ func (e Exec) Run(ctx context.Context, wait time.Duration) error {
 
 func (e Exec) credentials() (ids []string) {
 	for _, v := range e.Env {
-		if !slices.Contains(ids, v.Credential) {
-			ids = append(ids, v.Credential)
+		ids = append(ids, v.Credential)
+	}
+	if e.Agent != nil {
+		for _, f := range e.Agent.cfg.Files {
+			ids = append(ids, f.Credential)
 		}
 	}
-	return ids
+	slices.Sort(ids)
+	return slices.Compact(ids)
 }
 
 func (e Exec) fetch(ctx context.Context, keep *tray, wait time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
-	for _, id := range e.credentials() {
+	for _, id := range keep.order {
 		t, err := e.Client.Token(ctx, id)
 		if err != nil {
+			return err
+		}
+		if err := e.bring(ctx, t); err != nil {
 			return err
 		}
 		keep.put(t)
@@ -104,20 +114,33 @@ func (e Exec) fetch(ctx context.Context, keep *tray, wait time.Duration) error {
 	return nil
 }
 
-func (e Exec) told(keep *tray) func(tokens.Change) {
+// bring writes the files.
+func (e Exec) bring(ctx context.Context, t tokens.Token) error {
+	if e.Agent == nil {
+		return nil
+	}
+	return e.Agent.bring(ctx, t)
+}
+
+func (e Exec) told(ctx context.Context, keep *tray) func(tokens.Change) {
 	return func(c tokens.Change) {
 		if c.Err != nil {
 			e.Log.Warn().Err(c.Err).Msg("there is no newer token; the command keeps the last one")
 		}
-		if !c.Token.AccessToken.IsZero() {
-			keep.put(c.Token)
+		if c.Token.AccessToken.IsZero() {
+			return
 		}
+		if err := e.bring(ctx, c.Token); err != nil {
+			e.Log.Error().Err(err).Msg("a file is not written; the command hears of the change all the same")
+		}
+		keep.put(c.Token)
 	}
 }
 
 // tray has the newest tokens.
 type tray struct {
-	news chan struct{} // there may be newer ones
+	order []string      // of the credentials
+	news  chan struct{} // there may be newer ones
 
 	mu     sync.Mutex
 	tokens map[string]tokens.Token // by credential
@@ -133,25 +156,29 @@ func (k *tray) put(t tokens.Token) {
 	}
 }
 
-// environment returns the variables with their tokens.
-func (k *tray) environment(vars []Variable) (env []string) {
+// environment returns the variables with their tokens, and which version of each credential they are.
+func (k *tray) environment(vars []Variable) (env []string, state string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	for _, v := range vars {
 		env = append(env, v.Name+"="+k.tokens[v.Credential].AccessToken.Reveal())
 	}
-	return env
+	for _, id := range k.order {
+		state += fmt.Sprintf("%s %d %d,", id, k.tokens[id].Generation, k.tokens[id].Version)
+	}
+	return env, state
 }
 
 // child is one run of the command.
 type child struct {
-	cmd  *exec.Cmd
-	env  []string // with the tokens it was started with, or last told of
-	over chan error
+	cmd   *exec.Cmd
+	state string // of the tokens it was started with, or last told of
+	over  chan error
 }
 
-func (e Exec) start(env []string) (*child, error) {
-	c := &child{cmd: exec.Command(e.Args[0], e.Args[1:]...), env: env, over: make(chan error, 1)}
+func (e Exec) start(keep *tray) (*child, error) {
+	env, state := keep.environment(e.Env)
+	c := &child{cmd: exec.Command(e.Args[0], e.Args[1:]...), state: state, over: make(chan error, 1)}
 	c.cmd.Stdin, c.cmd.Stdout, c.cmd.Stderr = e.In, e.Out, e.Err
 	c.cmd.Env = append(environment(), env...)
 	if err := c.cmd.Start(); err != nil {
@@ -163,7 +190,7 @@ func (e Exec) start(env []string) (*child, error) {
 
 // supervise runs the command until it ends by itself.
 func (e Exec) supervise(keep *tray) error {
-	c, err := e.start(keep.environment(e.Env))
+	c, err := e.start(keep)
 	if err != nil {
 		return err
 	}
@@ -174,19 +201,19 @@ func (e Exec) supervise(keep *tray) error {
 		case s := <-e.Signals:
 			_ = c.cmd.Process.Signal(s) // one that has ended is seen above
 		case <-keep.news:
-			env := keep.environment(e.Env)
-			if slices.Equal(env, c.env) {
+			_, state := keep.environment(nil)
+			if state == c.state {
 				continue
 			}
 			if e.Signal != 0 {
-				c.env = env
+				c.state = state
 				e.Log.Info().Msg("a token has changed: the command is told")
 				_ = c.cmd.Process.Signal(e.Signal)
 				continue
 			}
 			e.Log.Info().Msg("a token has changed: the command is started again")
 			e.end(c)
-			if c, err = e.start(keep.environment(e.Env)); err != nil {
+			if c, err = e.start(keep); err != nil {
 				return err
 			}
 		}

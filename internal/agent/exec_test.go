@@ -80,8 +80,9 @@ func TestACommandHasTheTokenAndItsEndIsOurs(t *testing.T) {
 func TestACommandIsStartedAgainWithTheNewToken(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
+	first := s.put("alice", 1, refresh.StateActive)
 	r := s.exec(asItIs, `trap 'echo ended' TERM; echo "has $TOKEN"`+stay)
-	r.awaits(t, "has "+s.put("alice", 1, refresh.StateActive))
+	r.awaits(t, "has "+first)
 	r.awaits(t, "has "+s.put("alice", 2, refresh.StateActive)) // this shell goes on after SIGTERM, and is killed
 	if !strings.Contains(r.out.String(), "ended\n") {
 		t.Errorf("it was not asked to end: %q", r.out)
@@ -108,5 +109,27 @@ func TestACommandMayBeToldInstead(t *testing.T) {
 	}
 	if got := r.out.String(); got != "up\ntold\nforwarded\n" {
 		t.Errorf("said %q", got)
+	}
+}
+
+func TestFilesAreWrittenBeforeTheCommandHearsOfThem(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	first := s.put("alice", 1, refresh.StateActive)
+	path := filepath.Join(t.TempDir(), "token")
+	a, err := agent.Open(t.Context(), agent.Config{Files: []agent.File{{Credential: "acme/alice", Path: path}}}, s.client, nopLog())
+	if err != nil {
+		t.Fatal(err)
+	}
+	withFile := func(e *agent.Exec) { e.Env, e.Agent, e.Signal = nil, a, syscall.SIGHUP }
+	r := s.exec(withFile, `show() { echo "has $(cat '`+path+`')"; }; trap show HUP; trap 'exit 0' TERM; show`+stay)
+	r.awaits(t, "has "+first)
+	r.awaits(t, "has "+s.put("alice", 2, refresh.StateActive))
+	r.signals <- syscall.SIGTERM
+	if err := <-r.over; err != nil {
+		t.Errorf("ended with %v", err)
+	}
+	if strings.Count(r.out.String(), first) != 1 {
+		t.Errorf("it was told before the file was written: %q", r.out)
 	}
 }

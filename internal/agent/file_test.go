@@ -123,6 +123,9 @@ func TestAFileIsWrittenOnlyWhenItChanges(t *testing.T) {
 	s.put("alice", 2, refresh.StateActive)
 	await(t, "the change", func() bool { got, _ := os.ReadFile(log); return strings.Count(string(got), "\n") == 3 })
 	stop()
+	if got, _ := os.ReadFile(log); strings.Count(string(got), "again") != 1 {
+		t.Errorf("followed by %q, want one for the change", got)
+	}
 	after, err := os.Stat(path)
 	if err != nil || os.SameFile(before, after) {
 		t.Errorf("the file was not replaced: %v", err)

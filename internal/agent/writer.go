@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -26,6 +27,9 @@ type writer struct {
 	file   File
 	client *tokens.Client
 	log    zerolog.Logger
+
+	mu     sync.Mutex   // one change at a time, with what follows it
+	newest tokens.Token // that the file had in it
 }
 
 // run keeps the file until ctx ends.
@@ -63,7 +67,7 @@ func replaceNews(news chan tokens.Change, c tokens.Change) {
 	news <- c
 }
 
-// take brings the file to where the credential stands, and has what follows a change follow.
+// take brings the file to where the credential stands.
 func (w *writer) take(ctx context.Context, c tokens.Change) error {
 	if c.Err != nil {
 		w.log.Warn().Err(c.Err).Msg("there is no newer token; the file keeps the last one")
@@ -71,19 +75,37 @@ func (w *writer) take(ctx context.Context, c tokens.Change) error {
 	if c.Token.AccessToken.IsZero() {
 		return nil
 	}
-	content, err := w.file.render(c.Token)
+	return w.bring(ctx, c.Token)
+}
+
+// bring writes a token into the file unless a newer one is there, and has what follows a change follow.
+func (w *writer) bring(ctx context.Context, t tokens.Token) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if older(t, w.newest) {
+		return nil
+	}
+	content, err := w.file.render(t)
 	if err != nil {
 		return err
 	}
 	changed, err := replaceFile(w.file.Path, content)
-	if err != nil || !changed {
+	if err != nil {
 		return err
 	}
-	w.log.Info().Uint64("version", c.Token.Version).Msg("the file has a new token")
-	if err := w.file.follow(ctx, c.Token.AccessToken, w.log); err != nil {
+	if w.newest = t; !changed {
+		return nil
+	}
+	w.log.Info().Uint64("version", t.Version).Msg("the file has a new token")
+	if err := w.file.follow(ctx, t.AccessToken, w.log); err != nil {
 		w.log.Error().Err(err).Msg("what should follow the change has failed; it is tried with the next one")
 	}
 	return nil
+}
+
+// older reports whether t was followed by u.
+func older(t, u tokens.Token) bool {
+	return t.Generation < u.Generation || t.Generation == u.Generation && t.Version < u.Version
 }
 
 // replaceFile puts data in the place of a file at once, for its owner alone, and reports whether that changed anything.

@@ -26,6 +26,7 @@ func (c *cli) credentialHelperCommand() *cobra.Command {
 // asking is how a helper gets at tokens.
 type asking struct {
 	agent string
+	scope string
 	wait  time.Duration
 }
 
@@ -34,6 +35,7 @@ func (a *asking) register(c *cli, cmd *cobra.Command) {
 	cmd.Flags().StringVar(&a.agent, "agent", "", "`address` of a running agent, unix://PATH; by default $XDG_RUNTIME_DIR/"+agentSocket+". Without one NATS is asked")
 	flags.Own(cmd.Flags(), "agent")
 	cmd.Flags().DurationVar(&a.wait, "wait", 15*time.Second, "how long to wait for a token")
+	scopeFlag(cmd.Flags(), &a.scope)
 }
 
 // from asks the agent, or NATS where there is none. The question is asked a second time only when the first reached nobody.
@@ -51,7 +53,7 @@ func (a *asking) from(ctx context.Context, c *cli, question func(context.Context
 			fmt.Fprintf(c.err, "freshet: %v; NATS is asked\n", err)
 		}
 	}
-	client, done, err := c.openTokens(ctx, "", zerolog.Nop())
+	client, done, err := c.openTokens(ctx, tokens.Config{Scope: a.scope}, zerolog.Nop())
 	if err != nil {
 		return err
 	}
