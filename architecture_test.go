@@ -58,7 +58,7 @@ var rooms = []struct {
 	{"internal/journal", []string{flock}},
 	{"internal/socket", []string{flock}},
 	{"internal/exchanger", []string{flock, xsys}},
-	{"internal/agent", []string{zerolog, flock, xsync, yaml}},
+	{"internal/agent", []string{zerolog, flock, xsync, xsys, yaml}},
 	{"internal/credhelper", nil},
 	{"internal/broker", []string{natsGo}},
 	{"internal/schedule", []string{cron}},

@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/netip"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 	"time"
@@ -173,7 +172,7 @@ func (c Caller) faults() (faults []error) {
 	}
 	peer := c.UID != nil || c.GID != nil
 	fault(peer == (c.SecretFile != ""), "want either uid or gid, or secret_file")
-	fault(peer && runtime.GOOS != "linux", "the process behind a connection is known on Linux only: use a secret_file and loopback")
+	fault(peer && !peersKnown, "the process behind a connection is not known on this system: use a secret_file and loopback")
 	fault(len(c.Allow) == 0, "allow is missing: list the credentials, such as acme/alice or acme/*")
 	for _, p := range c.Allow {
 		if p != "*" {

@@ -2,7 +2,6 @@ package agent_test
 
 import (
 	"bytes"
-	"runtime"
 	"sync"
 
 	"github.com/rs/zerolog"
@@ -26,8 +25,5 @@ func (b *lockedBuffer) String() string {
 	defer b.mu.Unlock()
 	return b.buf.String()
 }
-
-// isLinux: where the kernel tells who connects.
-const isLinux = runtime.GOOS == "linux"
 
 func nopLog() zerolog.Logger { return zerolog.Nop() }
