@@ -56,7 +56,10 @@ var rooms = []struct {
 	{"pkg/tokens", []string{natsGo, oauth2}},
 	{"internal/discovery", nil},
 	{"internal/journal", []string{flock}},
+	{"internal/socket", []string{flock}},
 	{"internal/exchanger", []string{flock, xsys}},
+	{"internal/agent", []string{zerolog, flock, xsync, xsys, yaml}},
+	{"internal/credhelper", nil},
 	{"internal/broker", []string{natsGo}},
 	{"internal/schedule", []string{cron}},
 	{"internal/enroll", []string{oauth2}},
@@ -72,7 +75,7 @@ var rooms = []struct {
 	{"internal/evidence/run", nil},
 	{"cmd/scheduler", []string{cobra}},
 	{"cmd/worker", []string{cobra}},
-	{"cmd/freshet", []string{cobra, pflag, natsGo, isatty}},
+	{"cmd/freshet", []string{cobra, pflag, natsGo, isatty, zerolog}},
 	{"internal/natstest", []string{natsSrv, natsGo}}, // the last: only tests import it
 }
 
@@ -169,6 +172,7 @@ func TestSmallBinariesStaySmall(t *testing.T) {
 		yaml:                              "providers files are read by freshet apply and run",
 		module + "pkg/provider/catalogue": "presets are for freshet apply and providers; what workers get is complete",
 		module + "internal/authserver":    "the local authorization server is for freshet dev",
+		module + "internal/agent":         "tokens for other programs are given out by freshet agent",
 		module + "internal/solo":          "everything in one process is for freshet dev and run",
 		module + "internal/enroll":        "enrolment is for people",
 		module + "internal/probe":         "probes are for people",

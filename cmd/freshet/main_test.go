@@ -15,6 +15,7 @@ func TestMain(m *testing.M) {
 		"freshet":  main.Main,
 		"xdg-open": browse,
 		"open":     browse,
+		"curl":     curl,
 	})
 }
 
@@ -40,6 +41,8 @@ func TestScripts(t *testing.T) {
 			"twins":     cmdTwins,
 			"another":   cmdAnother,
 			"mode":      cmdMode,
+			"gitserver": cmdGitServer,
+			"document":  cmdDocument,
 		},
 	})
 }

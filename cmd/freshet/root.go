@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/spf13/cobra"
 
+	"github.com/freshetdev/freshet/internal/agent"
 	"github.com/freshetdev/freshet/internal/app"
 	"github.com/freshetdev/freshet/internal/broker"
 	"github.com/freshetdev/freshet/internal/enroll"
@@ -62,8 +63,10 @@ Exit codes: 0 ok, 1 error, 2 usage, 3 not found, 4 a person must authorise again
 	root.AddCommand(
 		c.devCommand(), c.runCommand(), c.setupCommand(), c.applyCommand(), c.providersCommand(),
 		c.loginCommand(), c.importCommand(), c.lsCommand(), c.showCommand(), c.tokenCommand(), c.refreshCommand(),
-		c.eventsCommand(), c.pauseCommand(), c.resumeCommand(), c.revokeCommand(), c.rmCommand(), c.keysCommand(), c.versionCommand(),
+		c.eventsCommand(), c.pauseCommand(), c.resumeCommand(), c.revokeCommand(), c.rmCommand(), c.keysCommand(),
+		c.agentCommand(), c.credentialHelperCommand(), c.versionCommand(),
 	)
+	c.completeAll(root)
 	return root
 }
 
@@ -144,6 +147,9 @@ func (c *cli) report(err error) int {
 	if err == nil {
 		return exitOK
 	}
+	if exit := (*agent.ExitError)(nil); errors.As(err, &exit) {
+		return exit.Code // the command has said what there is to say
+	}
 	text := err.Error()
 	if errors.Is(err, broker.ErrNotSetUp) {
 		text = "Freshet is not set up here: run freshet setup, or look for another --server or --namespace"
@@ -161,7 +167,8 @@ func exitCode(err error) int {
 		return exitNotFound
 	case errors.Is(err, app.ErrReauthRequired), errors.Is(err, tokens.ErrReauthRequired), errors.Is(err, tokens.ErrRevoked):
 		return exitReauth
-	case errors.As(err, &failed), errors.Is(err, app.ErrPaused), errors.Is(err, tokens.ErrUnavailable), errors.Is(err, tokens.ErrExpired), errors.Is(err, enroll.ErrNotConfirmed), unavailable(err):
+	case errors.As(err, &failed), errors.Is(err, app.ErrPaused), errors.Is(err, tokens.ErrUnavailable), errors.Is(err, tokens.ErrExpired), errors.Is(err, tokens.ErrNotRenewed), errors.Is(err, enroll.ErrNotConfirmed),
+		unavailable(err):
 		return exitUnavailable
 	}
 	return exitError

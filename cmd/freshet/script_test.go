@@ -40,6 +40,11 @@ func setup(env *testscript.Env) error {
 	// Nothing of the machine's own settings leads a script elsewhere.
 	env.Setenv("XDG_CONFIG_HOME", filepath.Join(env.WorkDir, ".config"))
 	env.Setenv("NATS_URL", "nats://127.0.0.1:1")
+	docs, err := filepath.Abs("../../docs")
+	if err != nil {
+		return err
+	}
+	env.Setenv("DOCS", docs)
 	for _, name := range []string{"PATH", "HOME", "TMPDIR", "XDG_CONFIG_HOME", "NATS_URL", "WORK"} {
 		env.Values[varsKey{}].(map[string]bool)[name] = true
 	}

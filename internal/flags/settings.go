@@ -85,8 +85,13 @@ type Keysets struct {
 // Register adds the flags to fs.
 func (k *Keysets) Register(fs *pflag.FlagSet) {
 	fs.StringVar(&k.GrantFile, "grant-keyset", "", "`file` with the keyset for refresh tokens and client secrets")
-	fs.StringVar(&k.AccessFile, "access-keyset", "", "`file` with the keyset for access tokens")
 	Env(fs, "grant-keyset", "FRESHET_GRANT_KEYSET_FILE")
+	k.RegisterAccess(fs)
+}
+
+// RegisterAccess adds the flag of a command that needs no more than the access keyset.
+func (k *Keysets) RegisterAccess(fs *pflag.FlagSet) {
+	fs.StringVar(&k.AccessFile, "access-keyset", "", "`file` with the keyset for access tokens")
 	Env(fs, "access-keyset", "FRESHET_ACCESS_KEYSET_FILE")
 }
 
