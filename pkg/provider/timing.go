@@ -20,8 +20,9 @@ const (
 	// minGraceTimeout is the shortest request that a rotation grace may force: below it, ordinary answers would be
 	// cut off and the cure would make the doubts it is for.
 	minGraceTimeout = 2 * time.Second
-	// ackMargin is for the writes and reads around a claim, before the queue gives the job to somebody else.
-	ackMargin = 5 * time.Second
+	// maxAckMargin bounds what is for the writes and reads around a claim, before the queue gives the job to somebody else.
+	// Short requests have no more of it than they take themselves: the sooner the job comes back, the more tries fit a grace.
+	maxAckMargin = 5 * time.Second
 	// graceMargin is for the way from the queue to the first byte of the second try.
 	graceMargin = time.Second
 )
@@ -34,7 +35,7 @@ func timingOf(timeout time.Duration) Timing {
 		Timeout:    timeout,
 		ClaimTTL:   timeout * 5 / 4,
 		Quarantine: timeout,
-		AckWait:    timeout*9/4 + ackMargin,
+		AckWait:    timeout*9/4 + min(timeout, maxAckMargin),
 	}
 }
 
@@ -72,6 +73,10 @@ func (d Definition) timeout() (t time.Duration, graceUsable bool) {
 // longestWithin solves AckWait(T) + T + graceMargin <= grace for T, in whole milliseconds: the job of a dead worker
 // is redelivered after AckWait at the latest, and its second request needs T again.
 func longestWithin(grace time.Duration) time.Duration {
-	room := max(grace-ackMargin-graceMargin, 0)
-	return (room / 13 * 4).Truncate(time.Millisecond)
+	room := max(grace-graceMargin, 0)
+	short := room / 17 * 4 // AckWait is 13/4 T
+	if short <= maxAckMargin {
+		return short.Truncate(time.Millisecond)
+	}
+	return ((room - maxAckMargin) / 13 * 4).Truncate(time.Millisecond)
 }
