@@ -98,7 +98,7 @@ func TestACommandMayBeToldInstead(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
 	s.put("alice", 1, refresh.StateActive)
-	r := s.exec(func(e *agent.Exec) { e.Signal = syscall.SIGHUP }, `trap 'echo told' HUP; trap 'echo forwarded; exit 3' USR1; echo up`+stay)
+	r := s.exec(func(e *agent.Exec) { e.Signal = syscall.SIGUSR2 }, `trap 'echo told' USR2; trap 'echo forwarded; exit 3' USR1; echo up`+stay)
 	r.awaits(t, "up\n")
 	s.put("alice", 2, refresh.StateActive)
 	r.awaits(t, "told\n")
@@ -121,8 +121,8 @@ func TestFilesAreWrittenBeforeTheCommandHearsOfThem(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	withFile := func(e *agent.Exec) { e.Env, e.Agent, e.Signal = nil, a, syscall.SIGHUP }
-	r := s.exec(withFile, `show() { echo "has $(cat '`+path+`')"; }; trap show HUP; trap 'exit 0' TERM; show`+stay)
+	withFile := func(e *agent.Exec) { e.Env, e.Agent, e.Signal = nil, a, syscall.SIGUSR2 }
+	r := s.exec(withFile, `show() { echo "has $(cat '`+path+`')"; }; trap show USR2; trap 'exit 0' TERM; show`+stay)
 	r.awaits(t, "has "+first)
 	r.awaits(t, "has "+s.put("alice", 2, refresh.StateActive))
 	r.signals <- syscall.SIGTERM
