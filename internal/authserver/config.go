@@ -47,6 +47,10 @@ type Config struct {
 	// IntrospectRefresh makes /introspect answer for refresh tokens. False:
 	// every refresh token is reported as not active.
 	IntrospectRefresh bool
+	// Claims makes the answers to codes carry an ID token with these claims
+	// about an account, beside or in place of iss, aud, sub (the account's
+	// name), iat and exp. Nil: no ID tokens.
+	Claims func(account string) map[string]any
 	// OmitExpiresIn leaves expires_in out of token responses.
 	OmitExpiresIn bool
 	// RefreshExpiresIn adds refresh_token_expires_in, in seconds, to token

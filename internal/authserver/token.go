@@ -172,7 +172,7 @@ func (s *Server) codeGrant(r *http.Request, c *client, f *form) *reply {
 	} else if fam := s.store.families.get(cl.family); fam != nil {
 		a = fam.holder
 	}
-	return s.perform(r, s.about(c, f, a), func() *reply { return s.redeem(c, cl, f) })
+	return s.perform(r, s.about(c, f, a), func() *reply { return s.identified(s.redeem(c, cl, f), r, c, a) })
 }
 
 // redeem trades a code for tokens. The code is gone whatever comes of it, unless
