@@ -36,6 +36,7 @@ const (
 	natsCtx = "github.com/synadia-io/orbit.go/natscontext"
 	xsys    = "golang.org/x/sys"
 	xnet    = "golang.org/x/net"
+	qrCode  = "rsc.io/qr"
 	jose    = "github.com/go-jose/go-jose/v4"
 )
 
@@ -75,7 +76,7 @@ var rooms = []struct {
 	{"internal/evidence/run", nil},
 	{"cmd/scheduler", []string{cobra}},
 	{"cmd/worker", []string{cobra}},
-	{"cmd/freshet", []string{cobra, pflag, natsGo, isatty, zerolog}},
+	{"cmd/freshet", []string{cobra, pflag, natsGo, isatty, qrCode, zerolog}},
 	{"internal/natstest", []string{natsSrv, natsGo}}, // the last: only tests import it
 }
 

@@ -54,10 +54,12 @@ func (s *Server) token(r *http.Request) *reply {
 		return s.machineGrant(r, c, f)
 	case jwtBearerGrant:
 		return s.bearerGrant(r, c, f)
+	case deviceCodeGrant:
+		return s.deviceGrant(r, c, f)
 	case "":
 		return badRequest("grant_type is missing")
 	}
-	return refuse(http.StatusBadRequest, "unsupported_grant_type", "this server knows authorization_code, refresh_token, client_credentials and jwt-bearer")
+	return refuse(http.StatusBadRequest, "unsupported_grant_type", "this server knows authorization_code, device_code, refresh_token, client_credentials and jwt-bearer")
 }
 
 // about is the subject of a token request.

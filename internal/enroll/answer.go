@@ -14,7 +14,7 @@ type issuer struct {
 	named bool   // it names itself in every response, so one without iss is not its own
 }
 
-func issuerOf(d *provider.Definition) issuer { return issuer{name: d.Issuer, named: false} }
+func issuerOf(d *provider.Definition) issuer { return issuer{name: d.Issuer, named: d.IssInAnswer} }
 
 // sent reports whether the issuer may have sent the answer: iss is compared byte by byte (RFC 9207 section 2.4).
 func (i issuer) sent(q url.Values) bool {
