@@ -42,6 +42,7 @@ func TestEveryRoleDoesItsWorkAndNothingIsDenied(t *testing.T) {
 	w.wantToken(reader, bob, 2)
 	w.renew(reader, bob)
 
+	w.wayToAProviderAndBack()
 	w.throttle(operator, bob)
 	for _, b := range []*book{live, durable} {
 		b.await(t, "the failure", isAbout(events.TokenRefreshFailed, bob, 3))
@@ -170,6 +171,16 @@ func (w *world) login(account string) events.Credential {
 	})
 	w.must(err)
 	return c
+}
+
+// wayToAProviderAndBack keeps what a browser will need, and takes it again.
+func (w *world) wayToAProviderAndBack() {
+	w.t.Helper()
+	b := w.broker("enroller")
+	w.must(b.CheckEnrollments(w.t.Context()))
+	w.must(b.CreateEnrollment(w.t.Context(), "state_x", []byte("sealed"), time.Minute))
+	_, err := b.TakeEnrollment(w.t.Context(), "state_x")
+	w.must(err)
 }
 
 // importExpired brings a grant whose access token has ended, so that it is due at once.
