@@ -69,6 +69,7 @@ var rooms = []struct {
 	{"internal/embedded", []string{natsSrv, natsGo, flock}},
 	{"internal/flags", []string{natsGo, zerolog, isatty, pflag, cobra, natsCtx}},
 	{"internal/app", []string{zerolog, natsGo, xsync}},
+	{"internal/web", []string{zerolog, xsync}},
 	{"internal/solo", []string{zerolog, xsync}},
 	{"internal/fleet", []string{natsGo, xsync}},
 	{"internal/evidence", []string{natsGo, xsync, zerolog}},
