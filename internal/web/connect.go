@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"path"
 	"time"
 
 	"github.com/freshetdev/freshet/internal/app"
@@ -24,8 +25,15 @@ func (s *Server) PublicHandler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/connect/{provider}", s.page(s.start))
 	mux.HandleFunc("/connect/{provider}/callback", s.page(s.callback))
-	mux.HandleFunc("/", s.page(func(http.ResponseWriter, *http.Request) error { return refuse(reasonNoPage, nil) }))
-	return mux
+	nothing := s.page(func(http.ResponseWriter, *http.Request) error { return refuse(reasonNoPage, nil) })
+	mux.HandleFunc("/", nothing)
+	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		if req.URL.Path != path.Clean(req.URL.Path) { // the mux would send the browser elsewhere
+			nothing(w, req)
+			return
+		}
+		mux.ServeHTTP(w, req)
+	})
 }
 
 // page serves one address. Whoever is refused sees the same page whatever the reason. Only GET does something: a HEAD is a
