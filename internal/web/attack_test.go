@@ -2,6 +2,7 @@ package web_test
 
 import (
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 
@@ -16,6 +17,15 @@ func TestAttacks(t *testing.T) {
 			b := c.browser()
 			back := c.agree(b, c.leave(b, c.link(forAlice)), "alice")
 			return c.get(b, edited(back, "state", strings.Repeat("x", 43)))
+		},
+		"forged state with a cookie for it": func(c *town) shown {
+			b := c.browser()
+			back := c.agree(b, c.leave(b, c.link(forAlice)), "alice")
+			forged := strings.Repeat("x", 43)
+			u, err := url.Parse(back)
+			c.must(err)
+			b.Jar.SetCookies(u, []*http.Cookie{{Name: web.CookieName(c.servers[0], forged), Value: forged, Secure: true, Path: "/"}})
+			return c.get(b, edited(back, "state", forged))
 		},
 		"no state": func(c *town) shown {
 			b := c.browser()
@@ -65,6 +75,13 @@ func TestAttacks(t *testing.T) {
 			back := edited(strings.Replace(honest, "/connect/acme/", "/connect/evil/", 1), "state", param(hostile, "state"))
 			return c.get(b, back)
 		},
+		"mix-up, a hostile server answers in its own name with the honest one's code": func(c *town) shown {
+			b := c.browser()
+			hostile := c.leave(b, c.link(`{"provider":"evil","account":"alice"}`))
+			honest := c.agree(b, c.leave(b, c.link(forAlice)), "alice")
+			back := edited(strings.Replace(honest, "/connect/acme/", "/connect/evil/", 1), "state", param(hostile, "state"))
+			return c.get(b, edited(back, "iss", c.evilURL)) // the code is bound to a verifier that never goes there
+		},
 		"login swap": func(c *town) shown {
 			b := c.browser()
 			return c.get(b, c.agree(b, c.leave(b, c.link(forAlice)), "mallory"))
@@ -112,7 +129,7 @@ func TestAttacks(t *testing.T) {
 			return c.get(c.browser(), strings.Replace(c.link(forAlice), "/connect/acme", "/connect/evil", 1))
 		},
 		"no link":               func(c *town) shown { return c.get(c.browser(), c.public.URL+"/connect/acme") },
-		"a provider's bad name": func(c *town) shown { return c.get(c.browser(), c.public.URL+"/connect/%2e%2e?link=x") },
+		"a provider's bad name": func(c *town) shown { return c.get(c.browser(), c.public.URL+"/connect/No%20Name?link=x") },
 		"open redirect in the link": func(c *town) shown {
 			return c.get(c.browser(), c.public.URL+"/connect/acme?link=x&return_url=https://evil.test")
 		},
@@ -133,13 +150,38 @@ func TestAttacks(t *testing.T) {
 			if n := c.credentials(); n != 0 {
 				t.Errorf("%d credentials are stored", n)
 			}
-			if strings.Contains(name, "mix-up") && c.stolen.Load() > 0 && !strings.Contains(name, "answers with") {
+			if strings.Contains(name, "mix-up") && c.stolen.Load() > 0 && !strings.Contains(name, "in its own name") {
 				t.Error("the hostile server was given a code")
 			}
-			if !strings.Contains(c.logged.String(), "refused: ") {
-				t.Error("the log does not say why")
+			if why := reasons()[name]; why == "" || !strings.Contains(c.logged.String(), why) {
+				t.Errorf("the log does not say %q:\n%s", why, c.logged.String())
 			}
 		})
+	}
+}
+
+// reasons are the words of the log, so that no attack fails for another reason than the one it is about.
+func reasons() map[string]string {
+	const (
+		browser, mixUp, noLink = "the browser that came back is not", "the answer names another issuer", "the link cannot be read"
+		swap, code, path       = "somebody else agreed", "does not take the code", "to another provider's address"
+		page                   = "nothing is at this address"
+	)
+	return map[string]string{
+		"forged state": browser, "forged state with a cookie for it": "no session waits",
+		"no state": "the answer has no state", "two states": "the answer has no state",
+		"code injection": code, "stolen code in the thief's own session": code,
+		"mix-up, the answer names the other issuer": mixUp, "mix-up, the answer names no issuer": mixUp,
+		"mix-up, a hostile server sends the browser on to the honest one":             path,
+		"mix-up, the honest server's answer is carried to the hostile one's address":  path,
+		"mix-up, a hostile server answers with the honest one's code":                 mixUp,
+		"mix-up, a hostile server answers in its own name with the honest one's code": "gave no tokens",
+		"login swap": swap, "login swap under an identity": swap,
+		"another browser": browser, "another browser with a cookie of its own making": browser,
+		"declined": "declined", "an error in the provider's words": "refuses what it was asked",
+		"a link that has ended": "the link has ended", "a link with a byte changed": noLink, "a link of another provider": noLink,
+		"no link": noLink, "a provider's bad name": noLink, "open redirect in the link": noLink,
+		"open redirect in the way back": browser, "open redirect in the path": page, "a path that could be cleaned": page,
 	}
 }
 

@@ -192,6 +192,7 @@ func (s *Server) logConnected(c events.Credential, l link, stored refresh.Stored
 // reasonOf says why there are no tokens.
 func reasonOf(err error) reason {
 	var refused *enroll.AuthorizationError
+	var exchange *enroll.ExchangeError
 	switch {
 	case errors.Is(err, enroll.ErrDeclined):
 		return reasonDeclined
@@ -199,6 +200,8 @@ func reasonOf(err error) reason {
 		return reasonMixUp
 	case errors.As(err, &refused):
 		return reasonAsked
+	case errors.As(err, &exchange) && exchange.Class == refresh.ClassRejected:
+		return reasonStaleCode
 	}
 	return reasonCode
 }

@@ -9,3 +9,6 @@ func ExpiredLink(s *Server, provider, account string) (string, error) {
 	text, err := l.sealed(s.keys.Grant, s.bucket)
 	return s.publicURL + "/connect/" + provider + "?link=" + text, err
 }
+
+// CookieName is what the cookie for a state is called.
+func CookieName(s *Server, state string) string { return s.cookieName(state) }

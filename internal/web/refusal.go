@@ -29,6 +29,7 @@ const (
 	reasonNameless  reason = "the link names no account, and the provider does not say who agreed: name the account when making links"
 	reasonChanged   reason = "the provider was applied anew, with another issuer or token URL, while somebody was there: they have to start again"
 	reasonCode      reason = "the provider gave no tokens for the code: see to what the error names, and to the provider's client"
+	reasonStaleCode reason = "the provider does not take the code: somebody else's, used, or too old; perhaps an attack"
 	reasonAsked     reason = "the provider refuses what it was asked: see to client_id, scopes and the redirect URIs registered there"
 	reasonUnusable  reason = "the provider cannot be used: apply it, with an auth_url and grant authorization_code"
 	reasonKeys      reason = "what was sealed does not open here: give all instances the same keysets"
