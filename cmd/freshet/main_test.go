@@ -43,6 +43,10 @@ func TestScripts(t *testing.T) {
 			"mode":      cmdMode,
 			"gitserver": cmdGitServer,
 			"document":  cmdDocument,
+			"export":    cmdExport,
+			"enter":     cmdEnter,
+			"curl":      cmdCurl,
+			"connect":   cmdConnect,
 		},
 	})
 }

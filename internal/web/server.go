@@ -79,6 +79,7 @@ func Run(ctx context.Context, cfg Config) error {
 	defer s.exchange.CloseIdle()
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return cfg.Broker.RunClock(ctx) })
+	s.awaitClock(ctx)
 	g.Go(func() error { return serve(ctx, public, s.PublicHandler()) })
 	g.Go(func() error { return serve(ctx, admin, s.AdminHandler()) })
 	s.log.Info().Stringer("public", public.Addr()).Str("public_url", s.publicURL).Stringer("admin", admin.Addr()).Msg("web started")
@@ -91,6 +92,21 @@ func Run(ctx context.Context, cfg Config) error {
 	err = g.Wait()
 	s.log.Info().Msg("web stopped")
 	return err
+}
+
+// clockWithin is how long the first measurement of NATS time is waited for.
+const clockWithin = 2 * time.Second
+
+// awaitClock waits until NATS time is known, so that what is stored is stamped with it.
+func (s *Server) awaitClock(ctx context.Context) {
+	late := time.NewTimer(clockWithin)
+	defer late.Stop()
+	select {
+	case <-s.broker.ClockReady():
+	case <-ctx.Done():
+	case <-late.C:
+		s.log.Warn().Msg("NATS time cannot be measured yet, and this machine's clock is used: see that this NATS user may ask for STREAM.INFO of the records")
+	}
 }
 
 // listen opens a listener, with TLS where it has a certificate.
