@@ -27,7 +27,7 @@ func (c *cli) loginCommand() *cobra.Command {
   freshet login robot/reports --subject reports@example.com`, cobra.ExactArgs(1))
 	cmd.Long = `Authorise an account: authorization code with PKCE, through your browser and a loopback address of this machine.
 An account that is there already gets a new grant. Without an account it is named as the provider calls the one who
-agreed: the username, else the verified email address, else the subject of the ID token or of the answer with the tokens.
+agreed: the username, else the verified email address, else the subject of the ID token, of userinfo, or of the answer with the tokens.
 
 With --device nothing of this machine is opened: a code is shown, to be entered in a browser anywhere (RFC 8628).
 

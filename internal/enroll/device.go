@@ -71,7 +71,7 @@ type deviceAnswer struct {
 // DeviceLogin runs the device authorization grant (RFC 8628): it asks for a code, shows it, and asks for the tokens as often as the
 // provider allows until the person has agreed.
 //
-// Errors: ErrDeclined, ErrCodeExpired, ErrNoAccount, ErrForeignIDToken, *ExchangeError, or what Show, Save or ctx said.
+// Errors: ErrDeclined, ErrCodeExpired, ErrNoAccount, ErrNoUserinfo, ErrForeignIDToken, *ExchangeError, or what Show, Save or ctx said.
 func DeviceLogin(ctx context.Context, cfg DeviceConfig) (NewGrant, error) {
 	label := LoginConfig{Credential: cfg.Credential}.label()
 	if err := cfg.validate(); err != nil {
@@ -83,7 +83,7 @@ func DeviceLogin(ctx context.Context, cfg DeviceConfig) (NewGrant, error) {
 	}
 	grant, err := cfg.run(ctx)
 	if err == nil {
-		grant, err = nameAndSave(ctx, cfg.Credential, grant, cfg.Save)
+		grant, err = nameAndSave(ctx, cfg.Definition, cfg.Credential, grant, cfg.Save)
 	}
 	if err != nil {
 		return NewGrant{}, fmt.Errorf("log in to %s: %w", label, err)

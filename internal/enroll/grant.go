@@ -45,6 +45,7 @@ type NewGrant struct {
 	// GrantLifetime is the refresh token's, where the token endpoint names one.
 	GrantLifetime time.Duration
 
+	vouched  bool // the identity is an ID token's
 	reminted bool // by the provider's grant type
 }
 

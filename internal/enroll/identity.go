@@ -130,7 +130,7 @@ func identityOf(d *provider.Definition, r refresh.Reply, now time.Time) (Identit
 // identified adds to a grant who gave it.
 func identified(d *provider.Definition, r refresh.Reply, g NewGrant) (NewGrant, error) {
 	who, err := identityOf(d, r, time.Now())
-	g.Identity = who
+	g.Identity, g.vouched = who, !r.IDToken.IsZero()
 	return g, err
 }
 

@@ -86,7 +86,7 @@ func (c LoginConfig) validate() error {
 // address, waits for the browser to come back, trades the code for tokens, saves them and shows the person what came
 // of it.
 //
-// Errors: ErrDeclined, ErrMixUp, ErrNoAccount, ErrForeignIDToken, *AuthorizationError, *ExchangeError, ErrNobodyCame, or what OpenBrowser, Save or ctx said.
+// Errors: ErrDeclined, ErrMixUp, ErrNoAccount, ErrNoUserinfo, ErrForeignIDToken, *AuthorizationError, *ExchangeError, ErrNobodyCame, or what OpenBrowser, Save or ctx said.
 func Login(ctx context.Context, cfg LoginConfig) (NewGrant, error) {
 	if err := cfg.validate(); err != nil {
 		return NewGrant{}, fmt.Errorf("log in: %w", err)
@@ -163,17 +163,16 @@ func (c LoginConfig) complete(ctx context.Context, f flow, p *pending, o *openin
 	if err != nil {
 		return grant, err
 	}
-	return nameAndSave(ctx, c.Credential, grant, c.Save)
+	return nameAndSave(ctx, c.Definition, c.Credential, grant, c.Save)
 }
 
 // nameAndSave stores the grant once it is known whose it is.
-func nameAndSave(ctx context.Context, c events.Credential, g NewGrant, save func(context.Context, NewGrant) error) (NewGrant, error) {
-	c, err := nameAccount(c, g.Identity)
-	if err != nil {
+func nameAndSave(
+	ctx context.Context, d *provider.Definition, c events.Credential, g NewGrant, save func(context.Context, NewGrant) error,
+) (NewGrant, error) {
+	g, err := named(ctx, d, c, g)
+	if err != nil || save == nil {
 		return g, err
-	}
-	if g.Account = c.Account; save == nil {
-		return g, nil
 	}
 	return g, save(ctx, g)
 }

@@ -163,6 +163,11 @@ func (s *Server) connect(ctx context.Context, v session, answer url.Values) (eve
 	if err != nil {
 		return events.Credential{}, refuse(reasonOf(err), err)
 	}
+	if v.Link.asksWho() {
+		if g.Identity, err = enroll.Identify(ctx, s.asker, d, g); err != nil {
+			return events.Credential{}, refuse(reasonUserinfo, err)
+		}
+	}
 	c := events.Credential{Provider: d.Name, Account: v.Link.Account}
 	if c.Account == "" {
 		c.Account = g.Identity.Account()

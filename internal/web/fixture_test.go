@@ -114,11 +114,11 @@ func (c *town) serve(h http.Handler) string {
 
 // server is another instance.
 func (c *town) server(cfg web.Config) *web.Server {
-	exchange := refresh.NewHTTPExchange(refresh.HTTPExchangeConfig{})
-	c.t.Cleanup(exchange.CloseIdle)
-	cfg.Broker, cfg.Writer, cfg.PublicURL, cfg.Exchange = c.broker, c.writer, c.public.URL, exchange
+	cfg.Broker, cfg.Writer, cfg.PublicURL = c.broker, c.writer, c.public.URL
 	cfg.Log = zerolog.New(&c.logged).Level(zerolog.DebugLevel)
-	return web.New(cfg)
+	s := web.New(cfg)
+	c.t.Cleanup(s.Close)
+	return s
 }
 
 func (c *town) openNATS() {

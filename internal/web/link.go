@@ -94,6 +94,9 @@ func (l link) takes(who enroll.Identity) bool {
 	return true // the account is named after whoever agreed
 }
 
+// asksWho reports whether it matters who agrees.
+func (l link) asksWho() bool { return l.Account == "" || l.Identity != anyIdentity }
+
 // use marks a link as used, once.
 func (s *Server) use(ctx context.Context, l link) error {
 	err := s.broker.CreateEnrollment(ctx, l.usedKey(), nil, time.Until(l.Ends)+time.Minute)

@@ -27,6 +27,7 @@ const (
 	reasonDeclined  reason = "the person, or the provider in their place, declined"
 	reasonIdentity  reason = "somebody else agreed than the link is for: a mistake, or an attempt to swap accounts"
 	reasonNameless  reason = "the link names no account, and the provider does not say who agreed: name the account when making links"
+	reasonUserinfo  reason = "the provider does not say who agreed: see to userinfo_url, and to the scopes it needs"
 	reasonChanged   reason = "the provider was applied anew, with another issuer or token URL, while somebody was there: they have to start again"
 	reasonCode      reason = "the provider gave no tokens for the code: see to what the error names, and to the provider's client"
 	reasonStaleCode reason = "the provider does not take the code: somebody else's, used, or too old; perhaps an attack"
@@ -40,10 +41,12 @@ const (
 // level says who should wake up: nobody for what people do, somebody for what keeps everybody out.
 func (r reason) level() zerolog.Level {
 	switch r {
-	case reasonUnusable, reasonKeys, reasonNATS, reasonNotStored, reasonAsked, reasonCode:
+	case reasonUnusable, reasonKeys, reasonNATS, reasonNotStored, reasonAsked, reasonCode, reasonUserinfo:
 		return zerolog.ErrorLevel
 	case reasonNoLink, reasonLinkOver, reasonLinkUsed, reasonNoPage, reasonAnswer, reasonDeclined, reasonState:
 		return zerolog.InfoLevel
+	case reasonBrowser, reasonProvider, reasonMixUp, reasonIdentity, reasonNameless, reasonChanged, reasonStaleCode:
+		return zerolog.WarnLevel
 	}
 	return zerolog.WarnLevel
 }

@@ -36,6 +36,7 @@ type Server struct {
 	token     seal.Secret
 	dashboard http.Handler
 	exchange  *refresh.HTTPExchange
+	asker     *refresh.Asker
 	log       zerolog.Logger
 	quiet     quiet
 }
@@ -46,12 +47,18 @@ func New(cfg Config) *Server {
 	s := &Server{
 		broker: cfg.Broker, writer: cfg.Writer, keys: cfg.Writer.Keys, bucket: cfg.Broker.Names().EnrollmentsBucket(),
 		publicURL: strings.TrimSuffix(cfg.PublicURL, "/"), secure: strings.HasPrefix(cfg.PublicURL, "https:"),
-		token: cfg.AdminToken, dashboard: cfg.Dashboard, exchange: cfg.Exchange, log: cfg.Log,
+		token: cfg.AdminToken, dashboard: cfg.Dashboard, exchange: cfg.Exchange, asker: refresh.NewAsker(nil), log: cfg.Log,
 	}
 	if s.exchange == nil {
 		s.exchange = refresh.NewHTTPExchange(refresh.HTTPExchangeConfig{})
 	}
 	return s
+}
+
+// Close closes the connections to providers that carry no request.
+func (s *Server) Close() {
+	s.exchange.CloseIdle()
+	s.asker.CloseIdle()
 }
 
 // stopWithin bounds the end of what is under way: a browser that is back, and the token request it waits for.
@@ -76,7 +83,7 @@ func Run(ctx context.Context, cfg Config) error {
 		cfg.PublicURL = "http://" + public.Addr().String()
 	}
 	s := New(cfg)
-	defer s.exchange.CloseIdle()
+	defer s.Close()
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return cfg.Broker.RunClock(ctx) })
 	s.awaitClock(ctx)

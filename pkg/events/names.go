@@ -62,7 +62,9 @@ func (n Names) EnrollmentsBucket() string { return n.asset("enrollments") }
 func (n Names) EnrollmentsStream() string { return "KV_" + n.EnrollmentsBucket() }
 
 // EnrollmentSubject is where an entry of the enrolments' bucket is written.
-func (n Names) EnrollmentSubject(key string) string { return "$KV." + n.EnrollmentsBucket() + "." + key }
+func (n Names) EnrollmentSubject(key string) string {
+	return "$KV." + n.EnrollmentsBucket() + "." + key
+}
 
 // JobsStream names the work queue.
 func (n Names) JobsStream() string { return n.asset("REFRESH_JOBS") }
