@@ -91,14 +91,32 @@ func cmdCurl(ts *testscript.TestScript, neg bool, args []string) {
 func cmdConnect(ts *testscript.TestScript, neg bool, args []string) {
 	var made struct{ URL string }
 	ts.Check(json.Unmarshal([]byte(ts.ReadFile(args[0])), &made))
+	status, body := follow(ts, made.URL)
+	if strconv.Itoa(status) != args[2] || strings.Contains(body, fmt.Sprintf("acme/%s is connected", args[1])) != (args[2] == "200") {
+		ts.Fatalf("%d: %s", status, body)
+	}
+}
+
+// cmdFollow: follow NAME TEXT opens the connect link that the process prints, and expects a page with the text.
+func cmdFollow(ts *testscript.TestScript, neg bool, args []string) {
+	line, ok := running(ts).get(ts, args[0]).await(regexp.MustCompile(`^\s*http://.*/connect/`))
+	if !ok {
+		ts.Fatalf("%s prints no link", args[0])
+	}
+	status, body := follow(ts, strings.TrimSpace(line))
+	if status != http.StatusOK || !strings.Contains(body, args[1]) {
+		ts.Fatalf("%d: %s", status, body)
+	}
+}
+
+// follow is a browser that goes where it is sent, to the end.
+func follow(ts *testscript.TestScript, address string) (status int, body string) {
 	jar, err := cookiejar.New(nil)
 	ts.Check(err)
-	resp, err := (&http.Client{Jar: jar}).Get(made.URL)
+	resp, err := (&http.Client{Jar: jar}).Get(address)
 	ts.Check(err)
 	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
+	text, err := io.ReadAll(resp.Body)
 	ts.Check(err)
-	if strconv.Itoa(resp.StatusCode) != args[2] || strings.Contains(string(body), fmt.Sprintf("acme/%s is connected", args[1])) != (args[2] == "200") {
-		ts.Fatalf("%s: %s", resp.Status, body)
-	}
+	return resp.StatusCode, string(text)
 }

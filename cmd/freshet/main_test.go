@@ -47,6 +47,7 @@ func TestScripts(t *testing.T) {
 			"enter":     cmdEnter,
 			"curl":      cmdCurl,
 			"connect":   cmdConnect,
+			"follow":    cmdFollow,
 		},
 	})
 }

@@ -163,6 +163,12 @@ func (r linkRequest) link(now time.Time) link {
 	return l
 }
 
+// Link makes a link for a credential, good for an hour, as POST /v1/connect-links does.
+func (s *Server) Link(ctx context.Context, c events.Credential) (string, error) {
+	reply, err := s.makeURL(ctx, linkRequest{Provider: c.Provider, Account: c.Account}.link(time.Now()))
+	return reply.URL, err
+}
+
 // makeURL seals a link and says where to open it.
 func (s *Server) makeURL(ctx context.Context, l link) (linkReply, error) {
 	if _, err := s.provider(ctx, l.Provider); err != nil {
