@@ -6,7 +6,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/freshetdev/freshet/internal/authserver"
 	"github.com/freshetdev/freshet/internal/web"
+	"github.com/freshetdev/freshet/pkg/provider"
 )
 
 // TestAttacks: each ends at the same page as an address that is nothing, and nothing more is stored than was before.
@@ -241,5 +243,30 @@ func TestAProviderThatMovedMeanwhile(t *testing.T) {
 	c.apply("acme", c.evilURL)
 	if s := c.get(b, back); s.status != http.StatusBadRequest || c.stolen.Load() != 0 {
 		t.Errorf("%d, and %d codes went elsewhere", s.status, c.stolen.Load())
+	}
+}
+
+func TestAProviderThatCannotSayWhoAgreed(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		link string
+		want int
+	}{
+		"a link for somebody": {forAlice, http.StatusBadRequest},
+		"a link for anybody":  {`{"provider":"acme","account":"user-17","identity":"*"}`, http.StatusOK},
+		"no account":          {`{"provider":"acme"}`, http.StatusBadRequest},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := newTown(t)
+			plain := authserver.New(authserver.Config{Clients: []authserver.Client{{
+				ID: "dev", Secret: "dev-secret", RedirectURIs: []string{c.public.URL + "/connect/acme/callback"},
+			}}})
+			at := c.serve(plain)
+			c.applyWith("acme", at, func(d *provider.Definition) { d.UserinfoURL = at + "/nothing" })
+			if s := c.come(c.link(tt.link), "alice"); s.status != tt.want {
+				t.Errorf("%d %s\n%s", s.status, s.body, c.logged.String())
+			}
+		})
 	}
 }

@@ -150,12 +150,15 @@ func (c *town) must(err error) {
 }
 
 // apply makes a provider of the authorization server at an address.
-func (c *town) apply(name, at string) {
+func (c *town) apply(name, at string) { c.applyWith(name, at, func(*provider.Definition) {}) }
+
+func (c *town) applyWith(name, at string, edit func(*provider.Definition)) {
 	c.t.Helper()
 	d := provider.Definition{
 		Name: name, Issuer: at, AuthURL: at + "/authorize", TokenURL: at + "/token", IssInAnswer: true, ClientID: "dev",
 		ClientSecrets: []seal.Secret{seal.NewSecret("dev-secret")}, AuthStyle: provider.AuthBasic,
 	}.WithDefaults()
+	edit(&d)
 	_, err := app.Apply(c.t.Context(), c.broker, c.keys.Grant, d, false)
 	c.must(err)
 }
