@@ -29,7 +29,7 @@ func TestEnrolmentIsAsDocumented(t *testing.T) {
 	}
 	ran := make(map[string]bool)
 	for line := range strings.Lines(string(script)) {
-		line = regexp.MustCompile(`^(exec|start \w+) `).ReplaceAllString(strings.TrimSpace(line), "")
+		line = regexp.MustCompile(`^(exec|ask|start \w+) `).ReplaceAllString(strings.TrimSpace(line), "")
 		ran[line] = true
 	}
 	n := 0
@@ -68,11 +68,11 @@ func cmdEnter(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// cmdCurl: curl -d BODY -H HEADER URL is what the document types, sent to where this script's admin listener is; the answer is left
-// in link.json.
-func cmdCurl(ts *testscript.TestScript, neg bool, args []string) {
-	if len(args) != 5 || args[0] != "-d" || args[2] != "-H" {
-		ts.Fatalf("usage: curl -d BODY -H HEADER URL")
+// cmdAsk: ask curl -d BODY -H HEADER URL is what the document types, sent to where this script's admin listener is; the answer is
+// left in link.json.
+func cmdAsk(ts *testscript.TestScript, neg bool, args []string) {
+	if args = args[1:]; len(args) != 5 || args[0] != "-d" || args[2] != "-H" {
+		ts.Fatalf("usage: ask curl -d BODY -H HEADER URL")
 	}
 	at := strings.Replace(args[4], "localhost:8481", ts.Getenv("FRESHET_ADMIN_LISTEN"), 1)
 	_, kind, _ := strings.Cut(args[3], ": ")

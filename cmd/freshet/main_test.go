@@ -45,7 +45,7 @@ func TestScripts(t *testing.T) {
 			"document":  cmdDocument,
 			"export":    cmdExport,
 			"enter":     cmdEnter,
-			"curl":      cmdCurl,
+			"ask":       cmdAsk,
 			"connect":   cmdConnect,
 			"follow":    cmdFollow,
 		},
