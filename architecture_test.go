@@ -178,6 +178,8 @@ func TestSmallBinariesStaySmall(t *testing.T) {
 		module + "internal/solo":          "everything in one process is for freshet dev and run",
 		module + "internal/enroll":        "enrolment is for people",
 		module + "internal/probe":         "probes are for people",
+		module + "internal/web":           "pages are for people",
+		qrCode:                            "only freshet login draws codes",
 		module + "internal/fleet":         "the processes under test are not part of the product",
 		module + "internal/natstest":      "test servers are for tests",
 		"net/http/httptest":               "test servers are for tests",
