@@ -36,6 +36,7 @@ const (
 	natsCtx = "github.com/synadia-io/orbit.go/natscontext"
 	xsys    = "golang.org/x/sys"
 	xnet    = "golang.org/x/net"
+	qrCode  = "rsc.io/qr"
 	jose    = "github.com/go-jose/go-jose/v4"
 )
 
@@ -68,6 +69,7 @@ var rooms = []struct {
 	{"internal/embedded", []string{natsSrv, natsGo, flock}},
 	{"internal/flags", []string{natsGo, zerolog, isatty, pflag, cobra, natsCtx}},
 	{"internal/app", []string{zerolog, natsGo, xsync}},
+	{"internal/web", []string{zerolog, xsync}},
 	{"internal/solo", []string{zerolog, xsync}},
 	{"internal/fleet", []string{natsGo, xsync}},
 	{"internal/evidence", []string{natsGo, xsync, zerolog}},
@@ -75,7 +77,7 @@ var rooms = []struct {
 	{"internal/evidence/run", nil},
 	{"cmd/scheduler", []string{cobra}},
 	{"cmd/worker", []string{cobra}},
-	{"cmd/freshet", []string{cobra, pflag, natsGo, isatty, zerolog}},
+	{"cmd/freshet", []string{cobra, pflag, natsGo, isatty, qrCode, zerolog}},
 	{"internal/natstest", []string{natsSrv, natsGo}}, // the last: only tests import it
 }
 
@@ -176,6 +178,8 @@ func TestSmallBinariesStaySmall(t *testing.T) {
 		module + "internal/solo":          "everything in one process is for freshet dev and run",
 		module + "internal/enroll":        "enrolment is for people",
 		module + "internal/probe":         "probes are for people",
+		module + "internal/web":           "pages are for people",
+		qrCode:                            "only freshet login draws codes",
 		module + "internal/fleet":         "the processes under test are not part of the product",
 		module + "internal/natstest":      "test servers are for tests",
 		"net/http/httptest":               "test servers are for tests",

@@ -49,11 +49,12 @@ func refusedTo() map[string][]string {
 	takeJobs := []string{"$JS.API.CONSUMER.MSG.NEXT.REFRESH_JOBS.acme", "$JS.ACK.REFRESH_JOBS.acme.1.1.1.1.0"}
 	dropJobs := []string{"$JS.API.STREAM.PURGE.REFRESH_JOBS"}
 	makeLanes := []string{"$JS.API.CONSUMER.CREATE.REFRESH_JOBS.acme.refresh.jobs.acme.>", "$JS.API.STREAM.CREATE.KV_tokens"}
-	outside := slices.Concat(takeJobs, dropJobs, makeLanes, readTokens, readProviders, []string{record, entry, event})
+	enrolments := []string{"$JS.API.STREAM.MSG.GET.KV_enrollments", "$KV.enrollments.state_x"}
+	outside := slices.Concat(enrolments, takeJobs, dropJobs, makeLanes, readTokens, readProviders, []string{record, entry, event})
 	return map[string][]string{
-		"operator":   append(takeJobs, event, "token.reauth_required.acme.alice"),
-		"scheduler":  slices.Concat(takeJobs, makeLanes, readTokens[:2], []string{record}),
-		"worker":     slices.Concat(makeLanes, dropJobs, readTokens[1:3], []string{job}),
+		"operator":   slices.Concat(takeJobs, enrolments, []string{event, "token.reauth_required.acme.alice"}),
+		"scheduler":  slices.Concat(takeJobs, enrolments, makeLanes, readTokens[:2], []string{record}),
+		"worker":     slices.Concat(enrolments, makeLanes, dropJobs, readTokens[1:3], []string{job}),
 		"enroller":   slices.Concat(takeJobs, dropJobs, makeLanes, readTokens[1:3], []string{entry, job, "$JS.API.CONSUMER.PAUSE.REFRESH_JOBS.acme"}),
 		"reader":     outside,
 		"subscriber": append(slices.Clone(outside), job, "$JS.API.DIRECT.GET.KV_tokens."+record),

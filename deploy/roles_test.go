@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -17,6 +19,7 @@ import (
 	"github.com/freshetdev/freshet/internal/authserver"
 	"github.com/freshetdev/freshet/internal/broker"
 	"github.com/freshetdev/freshet/internal/enroll"
+	"github.com/freshetdev/freshet/internal/web"
 	"github.com/freshetdev/freshet/pkg/events"
 	"github.com/freshetdev/freshet/pkg/provider"
 	"github.com/freshetdev/freshet/pkg/refresh"
@@ -42,6 +45,7 @@ func TestEveryRoleDoesItsWorkAndNothingIsDenied(t *testing.T) {
 	w.wantToken(reader, bob, 2)
 	w.renew(reader, bob)
 
+	w.wayToAProviderAndBack()
 	w.throttle(operator, bob)
 	for _, b := range []*book{live, durable} {
 		b.await(t, "the failure", isAbout(events.TokenRefreshFailed, bob, 3))
@@ -170,6 +174,24 @@ func (w *world) login(account string) events.Credential {
 	})
 	w.must(err)
 	return c
+}
+
+// wayToAProviderAndBack keeps what a browser will need, and takes it again.
+func (w *world) wayToAProviderAndBack() {
+	w.t.Helper()
+	b, writer := w.writer("enroller")
+	w.must(b.CheckEnrollments(w.t.Context()))
+	pages := web.New(web.Config{Broker: b, Writer: writer, PublicURL: "https://connect.example.com"})
+	link, err := pages.Link(w.t.Context(), events.Credential{Provider: "acme", Account: "carol"})
+	w.must(err)
+	shown := httptest.NewRecorder()
+	pages.PublicHandler().ServeHTTP(shown, httptest.NewRequestWithContext(w.t.Context(), http.MethodGet, link, nil))
+	if shown.Code != http.StatusSeeOther {
+		w.t.Errorf("the link: %d", shown.Code)
+	}
+	w.must(b.CreateEnrollment(w.t.Context(), "state_x", []byte("sealed"), time.Minute))
+	_, err = b.TakeEnrollment(w.t.Context(), "state_x")
+	w.must(err)
 }
 
 // importExpired brings a grant whose access token has ended, so that it is due at once.

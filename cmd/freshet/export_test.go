@@ -19,3 +19,6 @@ func Root() *cobra.Command {
 func ImportProgress(out io.Writer) func(done, bad int, now time.Time) {
 	return (&importOutput{out: out}).progress
 }
+
+// ShowDevice says what to do on another device.
+var ShowDevice = showDevice

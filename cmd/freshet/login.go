@@ -19,20 +19,25 @@ import (
 )
 
 func (c *cli) loginCommand() *cobra.Command {
-	var noBrowser bool
-	var subject string
-	cmd := c.command("login PROVIDER/ACCOUNT", "Authorise an account in the browser", `  freshet login acme/alice
+	var how loginFlags
+	cmd := c.command("login PROVIDER[/ACCOUNT]", "Authorise an account in the browser", `  freshet login acme/alice
+  freshet login acme                                  named as the provider calls you
   freshet login acme/alice --no-browser
+  freshet login acme/alice --device                   agree on another device
   freshet login robot/reports --subject reports@example.com`, cobra.ExactArgs(1))
 	cmd.Long = `Authorise an account: authorization code with PKCE, through your browser and a loopback address of this machine.
-An account that is there already gets a new grant.
+An account that is there already gets a new grant. Without an account it is named as the provider calls the one who
+agreed: the username, else the verified email address, else the subject of the ID token, of userinfo, or of the answer with the tokens.
+
+With --device nothing of this machine is opened: a code is shown, to be entered in a browser anywhere (RFC 8628).
 
 Where the provider's grant type needs nobody (client_credentials, jwt_bearer) no browser is opened: the first token is
 asked for at once, and each later one when it is due. With jwt_bearer it is a token for the account, or for --subject.`
 	c.keys.Register(cmd.Flags())
-	cmd.Flags().BoolVar(&noBrowser, "no-browser", false, "print the address and open nothing")
-	cmd.Flags().StringVar(&subject, "subject", "", "with grant jwt_bearer: for whom the token is; default: the account")
-	cmd.RunE = c.onCredential(func(ctx context.Context, b *broker.Broker, cred events.Credential) error {
+	cmd.Flags().BoolVar(&how.noBrowser, "no-browser", false, "print the address and open nothing")
+	cmd.Flags().BoolVar(&how.device, "device", false, "show a code to enter on another device")
+	cmd.Flags().StringVar(&how.subject, "subject", "", "with grant jwt_bearer: for whom the token is; default: the account")
+	cmd.RunE = c.onProvider(func(ctx context.Context, b *broker.Broker, cred events.Credential) error {
 		w, err := c.writer(b)
 		if err != nil {
 			return err
@@ -43,21 +48,37 @@ asked for at once, and each later one when it is due. With jwt_bearer it is a to
 		}
 		c.measureClock(ctx, b)
 		e := enrolment{cli: c, writer: w, definition: d, credential: cred}
-		switch {
-		case d.Grant.Remints():
-			err = e.mint(ctx, subject)
-		case subject != "":
-			err = usage(enroll.ErrNoSubject)
-		default:
-			err = e.person(ctx, noBrowser)
-		}
-		if err != nil {
+		if err := e.run(ctx, how); err != nil {
 			return err
 		}
-		_, err = fmt.Fprintf(c.out, "%s generation %d version %d\n", cred, e.stored.Record.Generation, e.stored.Record.Version)
+		_, err = fmt.Fprintf(c.out, "%s generation %d version %d\n", e.credential, e.stored.Record.Generation, e.stored.Record.Version)
 		return err
 	})
 	return cmd
+}
+
+// loginFlags say how to log in.
+type loginFlags struct {
+	noBrowser, device bool
+	subject           string
+}
+
+// onProvider is the run of a command whose argument names a provider, and perhaps one of its accounts.
+func (c *cli) onProvider(do func(ctx context.Context, b *broker.Broker, cred events.Credential) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error {
+		if strings.Contains(args[0], "/") {
+			return c.onCredential(do)(cmd, args)
+		}
+		if !events.ValidProvider(args[0]) {
+			return fmt.Errorf("%w: provider %q", events.ErrName, args[0])
+		}
+		b, closeConn, err := c.connect()
+		if err != nil {
+			return err
+		}
+		defer closeConn()
+		return do(cmd.Context(), b, events.Credential{Provider: args[0]})
+	}
 }
 
 // enrolment is one login and what it stored.
@@ -67,6 +88,21 @@ type enrolment struct {
 	definition *provider.Definition
 	credential events.Credential
 	stored     refresh.Stored
+}
+
+// run logs in by the way that the provider's grant type and the flags ask for.
+func (e *enrolment) run(ctx context.Context, how loginFlags) error {
+	switch {
+	case e.definition.Grant.Remints() && e.credential.Account == "":
+		return usage(fmt.Errorf("nobody agrees here who would have a name: say %s/ACCOUNT", e.definition.Name))
+	case e.definition.Grant.Remints():
+		return e.mint(ctx, how.subject)
+	case how.subject != "":
+		return usage(enroll.ErrNoSubject)
+	case how.device:
+		return e.device(ctx)
+	}
+	return e.person(ctx, how.noBrowser)
 }
 
 // person goes through the authorization code flow.
@@ -89,6 +125,9 @@ func (e *enrolment) mint(ctx context.Context, subject string) error {
 }
 
 func (e *enrolment) save(ctx context.Context, g enroll.NewGrant) error {
+	if g.Account != "" {
+		e.credential.Account = g.Account
+	}
 	var err error
 	e.stored, err = e.writer.Enroll(ctx, e.definition, e.credential, g)
 	if errors.Is(err, enroll.ErrUntold) {

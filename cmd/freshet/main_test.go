@@ -43,6 +43,11 @@ func TestScripts(t *testing.T) {
 			"mode":      cmdMode,
 			"gitserver": cmdGitServer,
 			"document":  cmdDocument,
+			"export":    cmdExport,
+			"enter":     cmdEnter,
+			"ask":       cmdAsk,
+			"connect":   cmdConnect,
+			"follow":    cmdFollow,
 		},
 	})
 }

@@ -78,7 +78,12 @@ func cmdNATS(ts *testscript.TestScript, neg bool, args []string) {
 
 // cmdProvider: provider NAME FILE [LIFETIME] starts an authorization server and writes the definition of it.
 func cmdProvider(ts *testscript.TestScript, neg bool, args []string) {
-	cfg := authserver.Config{}
+	cfg := authserver.Config{
+		DeviceInterval: time.Second, Claims: func(string) map[string]any { return nil },
+		Clients: []authserver.Client{{ID: "dev", Secret: "dev-secret", RedirectURIs: []string{
+			"http://127.0.0.1/callback", "http://127.0.0.1/connect/acme/callback",
+		}}},
+	}
 	if len(args) > 2 {
 		var err error
 		cfg.AccessLifetime, err = time.ParseDuration(args[2])
@@ -92,7 +97,7 @@ func cmdProvider(ts *testscript.TestScript, neg bool, args []string) {
 
 // define writes the definition of an authorization server under a name.
 func define(ts *testscript.TestScript, name, file, url string) {
-	text := fmt.Sprintf("providers:\n  %s:\n    issuer: %[2]s\n    auth_url: %[2]s/authorize\n    token_url: %[2]s/token\n"+
+	text := fmt.Sprintf("providers:\n  %s:\n    issuer: %[2]s\n    auth_url: %[2]s/authorize\n    token_url: %[2]s/token\n    device_url: %[2]s/device_authorization\n"+
 		"    client_id: dev\n    client_secret: env://DEV_SECRET\n    auth_style: basic\n    rotation: strict\n", name, url)
 	set(ts, "DEV_SECRET", "dev-secret")
 	ts.Check(os.WriteFile(ts.MkAbs(file), []byte(text), 0o600))

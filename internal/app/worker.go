@@ -89,6 +89,17 @@ func RunWorker(ctx context.Context, cfg WorkerConfig) (err error) {
 
 // openBroker waits for NATS and checks that it is what we need; processes create nothing.
 func openBroker(ctx context.Context, nc *nats.Conn, cfg broker.Config, log zerolog.Logger) (*broker.Broker, error) {
+	return openChecked(ctx, nc, cfg, log, (*broker.Broker).Check)
+}
+
+// OpenEnroller is openBroker for a process that only brings grants in: it asks for no asset that its role may not see.
+func OpenEnroller(ctx context.Context, nc *nats.Conn, cfg broker.Config, log zerolog.Logger) (*broker.Broker, error) {
+	return openChecked(ctx, nc, cfg, log, (*broker.Broker).CheckEnrollments)
+}
+
+func openChecked(
+	ctx context.Context, nc *nats.Conn, cfg broker.Config, log zerolog.Logger, check func(*broker.Broker, context.Context) error,
+) (*broker.Broker, error) {
 	if err := waitConnected(ctx, nc, log); err != nil {
 		return nil, err
 	}
@@ -97,7 +108,10 @@ func openBroker(ctx context.Context, nc *nats.Conn, cfg broker.Config, log zerol
 		return nil, err
 	}
 	for {
-		err := check(ctx, b)
+		err := b.CheckServer()
+		if err == nil {
+			err = check(b, ctx)
+		}
 		if !lostNATS(nc, err) || ctx.Err() != nil {
 			return b, err
 		}
@@ -105,13 +119,6 @@ func openBroker(ctx context.Context, nc *nats.Conn, cfg broker.Config, log zerol
 			return nil, err
 		}
 	}
-}
-
-func check(ctx context.Context, b *broker.Broker) error {
-	if err := b.CheckServer(); err != nil {
-		return err
-	}
-	return b.Check(ctx)
 }
 
 // lostNATS reports whether err says no more than that the connection broke meanwhile: a start waits for NATS, whenever it goes.

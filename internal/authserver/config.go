@@ -44,9 +44,18 @@ type Config struct {
 	GrantLifetime time.Duration
 	// CodeLifetime is how long an authorization code is good. Zero: 1 min.
 	CodeLifetime time.Duration
+	// DeviceLifetime is how long a device code is good (RFC 8628). Zero: 10 min.
+	DeviceLifetime time.Duration
+	// DeviceInterval is how long a device waits between two questions; who asks
+	// earlier is told to slow down, and has to. Whole seconds. Zero: 5 s.
+	DeviceInterval time.Duration
 	// IntrospectRefresh makes /introspect answer for refresh tokens. False:
 	// every refresh token is reported as not active.
 	IntrospectRefresh bool
+	// Claims makes the answers to codes carry an ID token with these claims
+	// about an account, beside or in place of iss, aud, sub (the account's
+	// name), iat and exp. Nil: no ID tokens.
+	Claims func(account string) map[string]any
 	// OmitExpiresIn leaves expires_in out of token responses.
 	OmitExpiresIn bool
 	// RefreshExpiresIn adds refresh_token_expires_in, in seconds, to token
@@ -77,6 +86,8 @@ func (c Config) withDefaults() Config {
 	c.Grace = cmp.Or(c.Grace, 30*time.Second)
 	c.AccessLifetime = cmp.Or(c.AccessLifetime, time.Hour)
 	c.CodeLifetime = cmp.Or(c.CodeLifetime, time.Minute)
+	c.DeviceLifetime = cmp.Or(c.DeviceLifetime, 10*time.Minute)
+	c.DeviceInterval = cmp.Or(c.DeviceInterval, 5*time.Second)
 	if len(c.Clients) == 0 {
 		c.Clients = []Client{{
 			ID:           "dev",
@@ -100,6 +111,8 @@ func (c Config) Validate() error {
 		{"IdleLifetime", c.IdleLifetime, 0},
 		{"GrantLifetime", c.GrantLifetime, 0},
 		{"CodeLifetime", c.CodeLifetime, 0},
+		{"DeviceLifetime", c.DeviceLifetime, time.Second},
+		{"DeviceInterval", c.DeviceInterval, time.Second},
 		{"LastTryLead", c.LastTryLead, 0},
 		{"Latency", c.Latency, 0},
 	} {

@@ -15,11 +15,11 @@ const maxForm = 64 << 10
 // form holds the parameters this server knows; others are ignored (RFC 6749
 // section 3.2).
 type form struct {
-	grantType, code, redirectURI, codeVerifier   string
-	refreshToken, scope, clientID, clientSecret  string
-	clientAssertion, clientAssertionType         string
-	assertion, token                             string
-	responseType, state, challenge, method, hint string
+	grantType, code, deviceCode, redirectURI, codeVerifier string
+	refreshToken, scope, clientID, clientSecret            string
+	clientAssertion, clientAssertionType                   string
+	assertion, token                                       string
+	responseType, state, challenge, method, hint           string
 }
 
 func (f *form) field(name string) *string {
@@ -28,6 +28,8 @@ func (f *form) field(name string) *string {
 		return &f.grantType
 	case "code":
 		return &f.code
+	case "device_code":
+		return &f.deviceCode
 	case "redirect_uri":
 		return &f.redirectURI
 	case "code_verifier":

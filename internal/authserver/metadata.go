@@ -7,6 +7,7 @@ type metadataDocument struct {
 	Issuer                  string   `json:"issuer"`
 	AuthorizationEndpoint   string   `json:"authorization_endpoint"`
 	TokenEndpoint           string   `json:"token_endpoint"`
+	DeviceEndpoint          string   `json:"device_authorization_endpoint"`
 	IntrospectionEndpoint   string   `json:"introspection_endpoint"`
 	RevocationEndpoint      string   `json:"revocation_endpoint"`
 	ResponseTypes           []string `json:"response_types_supported"`
@@ -38,11 +39,12 @@ func (s *Server) metadata(r *http.Request) *reply {
 			Issuer:                  iss,
 			AuthorizationEndpoint:   iss + "/authorize",
 			TokenEndpoint:           iss + "/token",
+			DeviceEndpoint:          iss + "/device_authorization",
 			IntrospectionEndpoint:   iss + "/introspect",
 			RevocationEndpoint:      iss + "/revoke",
 			ResponseTypes:           []string{"code"},
 			ResponseModes:           []string{"query"},
-			GrantTypes:              []string{"authorization_code", "refresh_token", "client_credentials", jwtBearerGrant},
+			GrantTypes:              []string{"authorization_code", deviceCodeGrant, "refresh_token", "client_credentials", jwtBearerGrant},
 			ChallengeMethods:        []string{"S256"},
 			TokenAuthMethods:        append(secret, "private_key_jwt", "none"),
 			SigningAlgorithms:       []string{"RS256", "ES256", "EdDSA"},

@@ -18,17 +18,18 @@ const (
 	atRevoke
 	atResource
 	atMetadata
+	atDevice
 	endpoints // how many there are
 )
 
 // String returns the name used in faults and in the ledger.
 func (e endpoint) String() string {
-	return [endpoints]string{"authorize", "token", "introspect", "revoke", "resource", "metadata"}[e]
+	return [endpoints]string{"authorize", "token", "introspect", "revoke", "resource", "metadata", "device"}[e]
 }
 
 // Server is the authorization server: an http.Handler with the endpoints
-// /authorize, /token, /introspect, /revoke, /resource (a protected resource)
-// and the two well-known metadata documents.
+// /authorize, /token, /introspect, /revoke, /resource (a protected resource),
+// /device_authorization with the page /device, and the two well-known metadata documents.
 type Server struct {
 	cfg     Config
 	policy  policy
@@ -36,6 +37,7 @@ type Server struct {
 	mint    *mint
 	store   store
 	codes   codes
+	devices devices
 	seen    seenIDs // of assertions
 	counts  counters
 	script  atomic.Pointer[script]
@@ -96,6 +98,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.serve(w, r, atRevoke, s.revoke)
 	case path == "/resource":
 		s.serve(w, r, atResource, s.resource)
+	case path == "/device_authorization":
+		s.serve(w, r, atDevice, s.deviceAuthorization)
+	case path == "/device":
+		s.serve(w, r, atDevice, s.devicePage)
 	case strings.HasPrefix(path, "/.well-known/"):
 		s.serve(w, r, atMetadata, s.metadata)
 	default:

@@ -54,10 +54,12 @@ func (s *Server) token(r *http.Request) *reply {
 		return s.machineGrant(r, c, f)
 	case jwtBearerGrant:
 		return s.bearerGrant(r, c, f)
+	case deviceCodeGrant:
+		return s.deviceGrant(r, c, f)
 	case "":
 		return badRequest("grant_type is missing")
 	}
-	return refuse(http.StatusBadRequest, "unsupported_grant_type", "this server knows authorization_code, refresh_token, client_credentials and jwt-bearer")
+	return refuse(http.StatusBadRequest, "unsupported_grant_type", "this server knows authorization_code, device_code, refresh_token, client_credentials and jwt-bearer")
 }
 
 // about is the subject of a token request.
@@ -172,7 +174,7 @@ func (s *Server) codeGrant(r *http.Request, c *client, f *form) *reply {
 	} else if fam := s.store.families.get(cl.family); fam != nil {
 		a = fam.holder
 	}
-	return s.perform(r, s.about(c, f, a), func() *reply { return s.redeem(c, cl, f) })
+	return s.perform(r, s.about(c, f, a), func() *reply { return s.identified(s.redeem(c, cl, f), r, c, a) })
 }
 
 // redeem trades a code for tokens. The code is gone whatever comes of it, unless

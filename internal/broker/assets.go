@@ -75,6 +75,7 @@ func (b *Broker) assets(cfg SetupConfig) []asset {
 	return []asset{
 		{KindBucket, n.TokensBucket(), bucket(n.TokensStream(), n.TokensBucket(), "One record per credential", replicas)},
 		{KindBucket, n.ProvidersBucket(), bucket(n.ProvidersStream(), n.ProvidersBucket(), "Provider definitions and pauses", replicas)},
+		{KindBucket, n.EnrollmentsBucket(), enrollments(n.EnrollmentsStream(), n.EnrollmentsBucket(), replicas)},
 		{KindStream, n.JobsStream(), jetstream.StreamConfig{
 			Name: n.JobsStream(), Description: "Refresh jobs, at most one per credential",
 			Subjects: []string{n.JobsSubjects()}, Replicas: replicas, Storage: jetstream.FileStorage,
@@ -167,6 +168,7 @@ func compareStreams(have, want jetstream.StreamConfig, cfg SetupConfig) []Differ
 	d.compare("allow direct", have.AllowDirect, want.AllowDirect)
 	d.compare("allow rollup", have.AllowRollup, want.AllowRollup)
 	d.compare("deny delete", have.DenyDelete, want.DenyDelete)
+	d.compare("message lifetimes", have.AllowMsgTTL, want.AllowMsgTTL)
 	if cfg.Replicas != 0 {
 		d.compare("replicas", have.Replicas, want.Replicas)
 	}
@@ -186,10 +188,14 @@ func (d *differences) compare(field string, have, want any) {
 	}
 }
 
-// Check fails with ErrNotSetUp, naming every asset that is missing. It changes nothing.
+// Check fails with ErrNotSetUp, naming every asset that is missing of those that a worker or a scheduler needs. It changes
+// nothing.
 func (b *Broker) Check(ctx context.Context) error {
 	var missing []string
 	for _, a := range b.assets(SetupConfig{}) {
+		if a.name == b.names.EnrollmentsBucket() {
+			continue // see CheckEnrollments
+		}
 		_, err := b.streamConfig(ctx, a.config.Name)
 		switch {
 		case errors.Is(err, jetstream.ErrStreamNotFound):

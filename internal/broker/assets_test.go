@@ -28,7 +28,7 @@ func actions(changes []broker.Change) string {
 func TestSetupIsIdempotent(t *testing.T) {
 	t.Parallel()
 	b := newBroker(t, startServer(t, natstest.Options{}).connect(), broker.Config{})
-	want := "bucket tokens W, bucket providers W, stream REFRESH_JOBS W, stream TOKEN_EVENTS W"
+	want := "bucket tokens W, bucket providers W, bucket enrollments W, stream REFRESH_JOBS W, stream TOKEN_EVENTS W"
 	for _, step := range []struct {
 		cfg  broker.SetupConfig
 		word string
@@ -117,7 +117,7 @@ func TestSetupOfAskedForSettings(t *testing.T) {
 	}{
 		{"unsaid settings stay", broker.SetupConfig{}, 0},
 		{"another age", broker.SetupConfig{EventsMaxAge: time.Hour}, 1},
-		{"other replicas", broker.SetupConfig{Replicas: 3}, 4},
+		{"other replicas", broker.SetupConfig{Replicas: 3}, 5},
 	} {
 		changes, err := b.Setup(t.Context(), tt.cfg)
 		if err != nil {

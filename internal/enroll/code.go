@@ -147,7 +147,7 @@ func grantOfOutcome(ctx context.Context, d *provider.Definition, out refresh.Out
 	if j.Class != refresh.ClassOK {
 		return NewGrant{}, &ExchangeError{Provider: d.Name, Class: j.Class, Code: j.Code, Detail: j.Detail}
 	}
-	return grantOf(d, j.Reply, out.StartedAt), nil
+	return identified(d, j.Reply, grantOf(d, j.Reply, out.StartedAt))
 }
 
 // grantOf makes a grant of the token endpoint's answer. One that names no scopes means those that were asked for (RFC

@@ -1,6 +1,7 @@
 package enroll
 
 import (
+	"net/url"
 	"time"
 
 	"github.com/freshetdev/freshet/pkg/provider"
@@ -10,4 +11,9 @@ import (
 func TimesOf(key string, p provider.Refresh, g NewGrant, now time.Time) [4]time.Time {
 	t := timesOf(key, &provider.Definition{Refresh: p}, g, now)
 	return [4]time.Time{t.issued, t.expires, t.refresh, t.grantExpires}
+}
+
+// SentBy reports whether an answer may come from an issuer, which may be one that always names itself.
+func SentBy(name string, named bool, answer url.Values) bool {
+	return issuer{name: name, named: named}.sent(answer)
 }

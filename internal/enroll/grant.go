@@ -30,6 +30,10 @@ type NewGrant struct {
 	Scopes    []string
 	// Meta is what else the token endpoint said: a JSON object, not secret, or nil.
 	Meta []byte
+	// Identity is who agreed, where the provider says so.
+	Identity Identity
+	// Account is whose grant it is: what the login was told, else what the provider calls the one who agreed.
+	Account string
 
 	// StartedAt is when the request for the tokens began, in local time; lifetimes count from it. Zero: not known,
 	// as with an import, and taken for now.
@@ -41,6 +45,7 @@ type NewGrant struct {
 	// GrantLifetime is the refresh token's, where the token endpoint names one.
 	GrantLifetime time.Duration
 
+	vouched  bool // the identity is an ID token's
 	reminted bool // by the provider's grant type
 }
 

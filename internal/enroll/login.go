@@ -24,7 +24,7 @@ var ErrNobodyCame = errors.New("nobody came back from the provider")
 type LoginConfig struct {
 	// Definition is the provider, with its defaults and its secrets open.
 	Definition *provider.Definition
-	// Credential is what the grant is stored under.
+	// Credential is what the grant is stored under. Without an account it is named as the provider calls the one who agreed.
 	Credential events.Credential
 	// Hint tells the provider whose agreement is wanted (login_hint, OpenID Connect Core section 3.1.2.1); default: the
 	// account.
@@ -38,7 +38,7 @@ type LoginConfig struct {
 	// Out is told, in words, what to do. nil: nobody is.
 	Out io.Writer
 	// Save stores the grant before the browser is told that it worked, such as Writer.Enroll, whose ErrUntold is no
-	// reason to fail. An error of it is the login's. nil: nothing is stored.
+	// reason to fail. g.Account is set. An error of it is the login's. nil: nothing is stored.
 	Save func(ctx context.Context, g NewGrant) error
 	// Receiver is where the browser comes back to; share one between many logins. nil: one of its own.
 	Receiver *Receiver
@@ -69,11 +69,11 @@ func (c LoginConfig) validate() error {
 	switch {
 	case c.Definition == nil:
 		fault("no provider is given")
-	case c.Credential.Account == "":
-		fault("no account is given: say PROVIDER/ACCOUNT, such as " + c.Definition.Name + "/alice")
+	case c.Credential.Provider == "":
+		fault("no credential is given: say PROVIDER or PROVIDER/ACCOUNT, such as " + c.Definition.Name + "/alice")
 	case c.Credential.Provider != c.Definition.Name:
 		fault(c.Credential.String() + " is not a credential of provider " + c.Definition.Name)
-	default:
+	case c.Credential.Account != "":
 		faults = append(faults, c.Credential.Validate())
 	}
 	if c.OpenBrowser == nil && c.Out == nil {
@@ -86,7 +86,7 @@ func (c LoginConfig) validate() error {
 // address, waits for the browser to come back, trades the code for tokens, saves them and shows the person what came
 // of it.
 //
-// Errors: ErrDeclined, ErrMixUp, *AuthorizationError, *ExchangeError, ErrNobodyCame, or what OpenBrowser, Save or ctx said.
+// Errors: ErrDeclined, ErrMixUp, ErrNoAccount, ErrNoUserinfo, ErrForeignIDToken, *AuthorizationError, *ExchangeError, ErrNobodyCame, or what OpenBrowser, Save or ctx said.
 func Login(ctx context.Context, cfg LoginConfig) (NewGrant, error) {
 	if err := cfg.validate(); err != nil {
 		return NewGrant{}, fmt.Errorf("log in: %w", err)
@@ -95,7 +95,7 @@ func Login(ctx context.Context, cfg LoginConfig) (NewGrant, error) {
 	if cfg.Receiver == nil {
 		own, err := NewReceiver()
 		if err != nil {
-			return NewGrant{}, fmt.Errorf("log in to %s: %w", cfg.Credential, err)
+			return NewGrant{}, fmt.Errorf("log in to %s: %w", cfg.label(), err)
 		}
 		defer func() { _ = own.Close() }() // it gives nothing but its port back
 		cfg.Receiver = own
@@ -104,14 +104,14 @@ func Login(ctx context.Context, cfg LoginConfig) (NewGrant, error) {
 		cfg.Exchange = refresh.NewHTTPExchange(refresh.HTTPExchangeConfig{})
 		defer cfg.Exchange.CloseIdle()
 	}
-	p, err := cfg.Receiver.expect(cfg.Definition.Issuer, cfg.Credential.String())
+	p, err := cfg.Receiver.expect(issuerOf(cfg.Definition), cfg.label())
 	if err != nil {
-		return NewGrant{}, fmt.Errorf("log in to %s: %w", cfg.Credential, err)
+		return NewGrant{}, fmt.Errorf("log in to %s: %w", cfg.label(), err)
 	}
 	f := flow{definition: cfg.Definition, redirect: cfg.Receiver.RedirectURI(), verifier: oauth2.GenerateVerifier(), exchange: cfg.Exchange}
 	grant, err := cfg.run(ctx, f, p)
 	if err != nil {
-		return NewGrant{}, fmt.Errorf("log in to %s: %w", cfg.Credential, err)
+		return NewGrant{}, fmt.Errorf("log in to %s: %w", cfg.label(), err)
 	}
 	return grant, nil
 }
@@ -123,7 +123,7 @@ func (c LoginConfig) run(ctx context.Context, f flow, p *pending) (NewGrant, err
 		c.Receiver.finish(p, err)
 		return NewGrant{}, err
 	}
-	fmt.Fprintf(c.Out, "To connect %s, agree in your browser at\n\n  %s\n\n", c.Credential, address)
+	fmt.Fprintf(c.Out, "To connect %s, agree in your browser at\n\n  %s\n\n", c.label(), address)
 	o := c.open(ctx, address)
 	grant, err := c.complete(ctx, f, p, o)
 	c.Receiver.finish(p, err)
@@ -160,10 +160,29 @@ func (c LoginConfig) complete(ctx context.Context, f flow, p *pending, o *openin
 		return NewGrant{}, err
 	}
 	grant, err := f.redeem(ctx, code)
-	if err != nil || c.Save == nil {
+	if err != nil {
 		return grant, err
 	}
-	return grant, c.Save(ctx, grant)
+	return nameAndSave(ctx, c.Definition, c.Credential, grant, c.Save)
+}
+
+// nameAndSave stores the grant once it is known whose it is.
+func nameAndSave(
+	ctx context.Context, d *provider.Definition, c events.Credential, g NewGrant, save func(context.Context, NewGrant) error,
+) (NewGrant, error) {
+	g, err := named(ctx, d, c, g)
+	if err != nil || save == nil {
+		return g, err
+	}
+	return g, save(ctx, g)
+}
+
+// label is what the login is called before it is known who agrees.
+func (c LoginConfig) label() string {
+	if c.Credential.Account == "" {
+		return c.Credential.Provider
+	}
+	return c.Credential.String()
 }
 
 // await waits for the code.

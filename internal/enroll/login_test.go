@@ -154,7 +154,7 @@ func TestLoginRefusesWhatCannotWork(t *testing.T) {
 		want string
 	}{
 		{"no provider", enroll.LoginConfig{Credential: alice, OpenBrowser: open}, "no provider"},
-		{"no account", enroll.LoginConfig{Definition: d, OpenBrowser: open}, "PROVIDER/ACCOUNT"},
+		{"no credential", enroll.LoginConfig{Definition: d, OpenBrowser: open}, "PROVIDER/ACCOUNT"},
 		{"another provider", enroll.LoginConfig{Definition: d, Credential: events.Credential{Provider: "x", Account: "y"}, OpenBrowser: open}, "not a credential of"},
 		{"nobody would see the address", enroll.LoginConfig{Definition: d, Credential: alice}, "OpenBrowser or Out"},
 		{"no authorization endpoint", enroll.LoginConfig{Definition: noURL, Credential: alice, OpenBrowser: open}, "auth_url"},

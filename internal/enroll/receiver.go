@@ -56,7 +56,7 @@ type Receiver struct {
 // pending is a login that waits for its browser.
 type pending struct {
 	state  string
-	issuer string // "": not known, and not compared
+	issuer issuer
 	label  string // who is enrolled, for the page
 	// arrived gets the one answer, verdict what came of the login; both take one value.
 	arrived chan callback
@@ -111,7 +111,7 @@ func (r *Receiver) Close() error {
 }
 
 // expect draws a state and waits for it to come back. The caller ends with finish.
-func (r *Receiver) expect(issuer, label string) (*pending, error) {
+func (r *Receiver) expect(issuer issuer, label string) (*pending, error) {
 	p := &pending{
 		state: newState(), issuer: issuer, label: label, arrived: make(chan callback, 1), verdict: make(chan error, 1),
 	}
@@ -167,27 +167,6 @@ func (r *Receiver) callback(w http.ResponseWriter, req *http.Request) {
 	case err := <-p.verdict:
 		writeVerdict(w, p.label, err)
 	case <-req.Context().Done(): // the browser has gone
-	}
-}
-
-// readCallback reads the answer to an authorization request whose state was right (RFC 6749 sections 4.1.2 and 4.1.2.1).
-func readCallback(q url.Values, issuer string) callback {
-	for _, name := range []string{"code", "error", "iss"} {
-		if len(q[name]) > 1 {
-			return callback{err: fmt.Errorf("the provider's answer has %s more than once", name)}
-		}
-	}
-	switch code, refusal := q.Get("code"), q.Get("error"); {
-	case issuer != "" && q.Has("iss") && q.Get("iss") != issuer:
-		return callback{err: ErrMixUp}
-	case refusal == "access_denied":
-		return callback{err: ErrDeclined}
-	case refusal != "":
-		return callback{err: &AuthorizationError{Code: safeWord(refusal), Description: safeText(q.Get("error_description"))}}
-	case code == "":
-		return callback{err: errors.New("the provider's answer has neither a code nor an error")}
-	default:
-		return callback{code: code}
 	}
 }
 

@@ -37,7 +37,7 @@ func (d *dev) banner(env string) {
 	for _, t := range tries(devProvider + "/" + d.accounts[0]) {
 		fmt.Fprintf(w, "    %s\n", t)
 	}
-	fmt.Fprintln(w)
+	fmt.Fprintf(w, "\n  Or connect %s/%s in a browser:\n\n    %s\n\n", devProvider, demoVisitor, d.link)
 }
 
 func (d *dev) ends() string {

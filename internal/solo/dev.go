@@ -18,6 +18,7 @@ import (
 
 	"github.com/freshetdev/freshet/internal/authserver"
 	"github.com/freshetdev/freshet/internal/embedded"
+	"github.com/freshetdev/freshet/internal/enroll"
 	"github.com/freshetdev/freshet/pkg/provider"
 	"github.com/freshetdev/freshet/pkg/seal"
 )
@@ -79,6 +80,7 @@ type dev struct {
 	accounts []string
 	counts   *counts
 	printer  *printer
+	link     string    // connects an account in a browser
 	over     time.Time // when it was told to end; what ends later is not missed
 }
 
@@ -134,6 +136,9 @@ func (d *dev) startAuthServer() (stop func(), err error) {
 	d.authURL = "http://" + l.Addr().String()
 	first := firstLifetimes(d.accounts, d.cfg.Lifetime)
 	d.auth = authserver.New(authserver.Config{
+		Clients: []authserver.Client{{ID: "dev", Secret: "dev-secret", RedirectURIs: []string{
+			"http://127.0.0.1" + enroll.CallbackPath, "http://[::1]" + enroll.CallbackPath, "http://127.0.0.1/connect/" + devProvider + "/callback",
+		}}},
 		Issuer: d.authURL, Rotation: d.cfg.Rotation, AccessLifetime: d.cfg.Lifetime, Seed: d.cfg.Seed,
 		Lifetime: func(account string, n int) time.Duration {
 			if n > 1 {
@@ -153,7 +158,8 @@ func (d *dev) definition() provider.Definition {
 	def := provider.Definition{
 		Name: devProvider, Issuer: d.authURL, AuthURL: d.authURL + "/authorize", TokenURL: d.authURL + "/token",
 		RevokeURL: d.authURL + "/revoke", IntrospectURL: d.authURL + "/introspect",
-		ClientID: "dev", ClientSecrets: []seal.Secret{seal.NewSecret("dev-secret")}, AuthStyle: provider.AuthBasic,
+		DeviceURL: d.authURL + "/device_authorization",
+		ClientID:  "dev", ClientSecrets: []seal.Secret{seal.NewSecret("dev-secret")}, AuthStyle: provider.AuthBasic,
 		Rotation: rotation,
 	}
 	if rotation == provider.RotationGrace {
@@ -183,6 +189,11 @@ func (d *dev) run(ctx context.Context) error {
 	if err := d.enrol(ctx, b, def); err != nil {
 		return err
 	}
+	stopWeb, err := d.startWeb(ctx, b)
+	if err != nil {
+		return err
+	}
+	defer stopWeb()
 	if err := d.work(ctx); err != nil {
 		return err
 	}

@@ -55,6 +55,17 @@ func (n Names) ProviderSubject(provider string) string {
 	return "$KV." + n.ProvidersBucket() + "." + provider
 }
 
+// EnrollmentsBucket names the KV bucket of the enrolments under way.
+func (n Names) EnrollmentsBucket() string { return n.asset("enrollments") }
+
+// EnrollmentsStream names the stream under the enrolments' bucket.
+func (n Names) EnrollmentsStream() string { return "KV_" + n.EnrollmentsBucket() }
+
+// EnrollmentSubject is where an entry of the enrolments' bucket is written.
+func (n Names) EnrollmentSubject(key string) string {
+	return "$KV." + n.EnrollmentsBucket() + "." + key
+}
+
 // JobsStream names the work queue.
 func (n Names) JobsStream() string { return n.asset("REFRESH_JOBS") }
 

@@ -17,6 +17,7 @@ func TestNames(t *testing.T) {
 		return append([]string{
 			n.TokensBucket(), n.TokensStream(), n.RecordSubject(c),
 			n.ProvidersBucket(), n.ProvidersStream(), n.ProviderSubject("acme"),
+			n.EnrollmentsBucket(), n.EnrollmentsStream(), n.EnrollmentSubject("state_x"),
 			n.JobsStream(), n.JobsSubjects(), n.JobSubject(c), n.LaneSubjects("acme"),
 			n.EventsStream(), n.EventSubject(events.TokenUpdated, c), n.ProviderEventSubject(events.ProviderPaused, "acme"),
 		}, n.EventsSubjects()...)
@@ -25,6 +26,7 @@ func TestNames(t *testing.T) {
 		"": {
 			"tokens", "KV_tokens", "$KV.tokens.acme.alice=40example=2Ecom",
 			"providers", "KV_providers", "$KV.providers.acme",
+			"enrollments", "KV_enrollments", "$KV.enrollments.state_x",
 			"REFRESH_JOBS", "refresh.jobs.>", "refresh.jobs.acme.alice=40example=2Ecom", "refresh.jobs.acme.>",
 			"TOKEN_EVENTS", "token.updated.acme.alice=40example=2Ecom", "provider.paused.acme",
 			"token.>", "provider.>",
@@ -32,6 +34,7 @@ func TestNames(t *testing.T) {
 		"staging": {
 			"staging_tokens", "KV_staging_tokens", "$KV.staging_tokens.acme.alice=40example=2Ecom",
 			"staging_providers", "KV_staging_providers", "$KV.staging_providers.acme",
+			"staging_enrollments", "KV_staging_enrollments", "$KV.staging_enrollments.state_x",
 			"staging_REFRESH_JOBS", "staging.refresh.jobs.>", "staging.refresh.jobs.acme.alice=40example=2Ecom", "staging.refresh.jobs.acme.>",
 			"staging_TOKEN_EVENTS", "staging.token.updated.acme.alice=40example=2Ecom", "staging.provider.paused.acme",
 			"staging.token.>", "staging.provider.>",

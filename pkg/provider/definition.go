@@ -55,6 +55,7 @@ type Definition struct {
 	DeviceURL     string `json:"device_url,omitempty"`     // device authorization endpoint (RFC 8628)
 	RevokeURL     string `json:"revoke_url,omitempty"`     // RFC 7009
 	IntrospectURL string `json:"introspect_url,omitempty"` // RFC 7662; only where it answers for refresh tokens
+	UserinfoURL   string `json:"userinfo_url,omitempty"`   // says who agreed, where no ID token does (OpenID Connect Core section 5.3)
 	// IssInAnswer: the authorization server names itself in each authorization response, so one without iss is not its own
 	// (RFC 9207 section 2.4).
 	IssInAnswer bool `json:"authorization_response_iss_parameter_supported,omitempty"`

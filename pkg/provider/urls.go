@@ -15,6 +15,7 @@ func (d Definition) checkURLs(f *faults) {
 	for _, u := range []struct{ field, value string }{
 		{"issuer", d.Issuer}, {"auth_url", d.AuthURL}, {"token_url", d.TokenURL}, {"device_url", d.DeviceURL},
 		{"revoke_url", d.RevokeURL}, {"introspect_url", d.IntrospectURL},
+		{"userinfo_url", d.UserinfoURL},
 	} {
 		if u.value == "" {
 			continue

@@ -1,0 +1,184 @@
+package web
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/freshetdev/freshet/pkg/events"
+	"github.com/freshetdev/freshet/pkg/provider"
+	"github.com/freshetdev/freshet/pkg/seal"
+)
+
+// linkRequest is the body of POST /v1/connect-links.
+type linkRequest struct {
+	Provider string `json:"provider"`
+	// Account is what the credential is stored under; without it, it is named after whoever agrees.
+	Account string `json:"account"`
+	// Identity is who has to agree: a username, an email address or a subject of the provider's. Without it, whoever the account
+	// names; "*" for anybody.
+	Identity string `json:"identity"`
+	// ExpiresIn is how long the link is good, in seconds; default an hour.
+	ExpiresIn int64 `json:"expires_in"`
+	// ReturnURL is where the browser goes when it worked; without it, a page says so.
+	ReturnURL string `json:"return_url"`
+}
+
+// linkReply is the answer.
+type linkReply struct {
+	URL       string    `json:"url"`
+	ExpiresAt time.Time `json:"expires_at"`
+}
+
+// maxLinkRequest bounds a body.
+const maxLinkRequest = 64 << 10
+
+// AdminHandler serves programs that ask for links, and the dashboard, to whoever may.
+func (s *Server) AdminHandler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /v1/connect-links", s.makeLink)
+	if s.dashboard != nil {
+		mux.Handle("/", s.dashboard)
+	}
+	return s.guard(http.NewCrossOriginProtection().Handler(mux))
+}
+
+// guard lets those through who may use the admin listener: with the token, where there is one; else those on this machine, by its own
+// name, so that no web page reaches it through a name that somebody made resolve to loopback. Client certificates were
+// checked before.
+func (s *Server) guard(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		s.headers(w.Header())
+		switch {
+		case !s.token.IsZero():
+			scheme, shown, _ := strings.Cut(req.Header.Get("Authorization"), " ")
+			if !strings.EqualFold(scheme, "Bearer") || !s.token.Equal(seal.NewSecret(strings.TrimSpace(shown))) {
+				w.Header().Set("WWW-Authenticate", `Bearer realm="freshet"`)
+				adminError(w, http.StatusUnauthorized, "show the admin token: Authorization: Bearer ...")
+				return
+			}
+		case req.TLS != nil && len(req.TLS.VerifiedChains) > 0:
+		case !localHost(req.Host):
+			adminError(w, http.StatusForbidden, "without a token this listener answers to loopback names only, such as localhost")
+			return
+		}
+		next.ServeHTTP(w, req)
+	})
+}
+
+// localHost reports whether a Host header names this machine.
+func localHost(host string) bool {
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	return provider.Loopback(strings.Trim(host, "[]"))
+}
+
+func adminError(w http.ResponseWriter, status int, text string) {
+	writeJSON(w, status, map[string]string{"error": text})
+}
+
+func writeJSON(w http.ResponseWriter, status int, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(v) // whoever has gone is no concern
+}
+
+// makeLink answers POST /v1/connect-links.
+func (s *Server) makeLink(w http.ResponseWriter, req *http.Request) {
+	r, err := readLinkRequest(w, req)
+	if err == nil {
+		err = r.validate()
+	}
+	if err != nil {
+		adminError(w, http.StatusBadRequest, err.Error())
+		return
+	}
+	reply, err := s.makeURL(req.Context(), r.link(time.Now()))
+	var refused *refusal
+	switch {
+	case errors.As(err, &refused) && refused.reason == reasonUnusable:
+		adminError(w, http.StatusNotFound, "provider "+r.Provider+": "+string(refused.reason))
+	case err != nil:
+		s.log.Error().Err(err).Msg("no link can be made: see to what the error names")
+		adminError(w, http.StatusServiceUnavailable, "no link can be made now: the log says why")
+	default:
+		writeJSON(w, http.StatusCreated, reply)
+	}
+}
+
+func readLinkRequest(w http.ResponseWriter, req *http.Request) (linkRequest, error) {
+	if kind, _, err := mime.ParseMediaType(req.Header.Get("Content-Type")); err != nil || kind != "application/json" {
+		return linkRequest{}, errors.New("want Content-Type: application/json")
+	}
+	var r linkRequest
+	dec := json.NewDecoder(http.MaxBytesReader(w, req.Body, maxLinkRequest))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&r); err != nil {
+		return linkRequest{}, fmt.Errorf("the body cannot be read: %w", err)
+	}
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+		return linkRequest{}, errors.New("the body has more than one JSON object")
+	}
+	return r, nil
+}
+
+// validate reports everything that is wrong.
+func (r linkRequest) validate() error {
+	var faults []error
+	if !events.ValidProvider(r.Provider) {
+		faults = append(faults, errors.New("provider: want the name of one that was applied"))
+	} else if r.Account != "" {
+		if err := (events.Credential{Provider: r.Provider, Account: r.Account}).Validate(); err != nil {
+			faults = append(faults, fmt.Errorf("account: %w", err))
+		}
+	}
+	if most := int64(maxLinkLife / time.Second); r.ExpiresIn < 0 || r.ExpiresIn > most {
+		faults = append(faults, fmt.Errorf("expires_in: want 1 to %d seconds", most))
+	}
+	if len(r.Identity) > maxIdentity {
+		faults = append(faults, fmt.Errorf("identity: want at most %d bytes", maxIdentity))
+	}
+	return errors.Join(append(faults, checkReturnURL(r.ReturnURL))...)
+}
+
+const maxIdentity = 320 // bytes; the longest email address
+
+// link is what was asked for.
+func (r linkRequest) link(now time.Time) link {
+	life := time.Duration(r.ExpiresIn) * time.Second
+	if life == 0 {
+		life = defaultLinkLife
+	}
+	l := newLink(r.Provider, now.Add(life).UTC().Truncate(time.Second))
+	l.Account, l.Identity, l.ReturnURL = r.Account, r.Identity, r.ReturnURL
+	return l
+}
+
+// Link makes a link for a credential, good for an hour, as POST /v1/connect-links does.
+func (s *Server) Link(ctx context.Context, c events.Credential) (string, error) {
+	reply, err := s.makeURL(ctx, linkRequest{Provider: c.Provider, Account: c.Account}.link(time.Now()))
+	return reply.URL, err
+}
+
+// makeURL seals a link and says where to open it.
+func (s *Server) makeURL(ctx context.Context, l link) (linkReply, error) {
+	if _, err := s.provider(ctx, l.Provider); err != nil {
+		return linkReply{}, err
+	}
+	text, err := l.sealed(s.keys.Grant, s.bucket)
+	if err != nil {
+		return linkReply{}, err
+	}
+	s.log.Info().Str("link", l.ID).Str("provider", l.Provider).Str("account", l.Account).Time("ends", l.Ends).Msg("link made")
+	address := s.publicURL + "/connect/" + l.Provider + "?" + url.Values{"link": {text}}.Encode()
+	return linkReply{URL: address, ExpiresAt: l.Ends}, nil
+}

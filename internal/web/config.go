@@ -1,0 +1,119 @@
+package web
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strings"
+
+	"github.com/rs/zerolog"
+
+	"github.com/freshetdev/freshet/internal/broker"
+	"github.com/freshetdev/freshet/internal/enroll"
+	"github.com/freshetdev/freshet/pkg/provider"
+	"github.com/freshetdev/freshet/pkg/refresh"
+	"github.com/freshetdev/freshet/pkg/seal"
+)
+
+// Config describes a Server. Broker and Writer, with both keysets, are required; Validate says what the rest needs.
+type Config struct {
+	Broker *broker.Broker
+	Writer *enroll.Writer
+	// Public is the listener for people; default 127.0.0.1:8480.
+	Public Listener
+	// PublicURL is what people reach it by, without a path: https, or http on loopback. Default: the address of Public, where that
+	// is on loopback.
+	PublicURL string
+	// Admin is the listener for programs that ask for links; default 127.0.0.1:8481.
+	Admin Listener
+	// AdminToken is what they show (RFC 6750); empty: none is asked for, which needs loopback or Admin.ClientCAFile.
+	AdminToken seal.Secret
+	// Dashboard is served on the admin listener wherever the API is not, behind the same checks. nil: nothing is.
+	Dashboard http.Handler
+	// Exchange talks to the token endpoints. nil: one of its own.
+	Exchange *refresh.HTTPExchange
+	Log      zerolog.Logger
+	// Ready is told the addresses of both listeners once they take connections. Optional.
+	Ready func(public, admin string)
+}
+
+// Listener is where a server listens, and how it proves itself.
+type Listener struct {
+	Address  string // host:port
+	CertFile string // PEM; with KeyFile it speaks TLS
+	KeyFile  string
+	// ClientCAFile holds the authorities, in PEM, one of which must have signed the certificate of whoever connects. "": none is
+	// asked for.
+	ClientCAFile string
+}
+
+// TLS reports whether the listener speaks it.
+func (l Listener) TLS() bool { return l.CertFile != "" }
+
+// Where the listeners are by default.
+const (
+	defaultPublic = "127.0.0.1:8480"
+	defaultAdmin  = "127.0.0.1:8481"
+)
+
+func (c Config) withDefaults() Config {
+	c.Public.Address = cmp.Or(c.Public.Address, defaultPublic)
+	c.Admin.Address = cmp.Or(c.Admin.Address, defaultAdmin)
+	return c
+}
+
+// Validate reports everything that is wrong, by the names of the command's flags.
+func (c Config) Validate() error {
+	c = c.withDefaults()
+	var faults []error
+	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
+	for flag, l := range map[string]Listener{"": c.Public, "admin-": c.Admin} {
+		if _, _, err := net.SplitHostPort(l.Address); err != nil {
+			fault("--%slisten %q: want HOST:PORT", flag, l.Address)
+		}
+		if (l.CertFile == "") != (l.KeyFile == "") {
+			fault("--%[1]stls-cert and --%[1]stls-key: give both or neither", flag)
+		}
+	}
+	if c.Admin.ClientCAFile != "" && !c.Admin.TLS() {
+		fault("--admin-client-ca: needs --admin-tls-cert and --admin-tls-key")
+	}
+	if !onLoopback(c.Admin.Address) {
+		if !c.Admin.TLS() {
+			fault("--admin-listen %s: beyond loopback it needs TLS: give --admin-tls-cert and --admin-tls-key", c.Admin.Address)
+		}
+		if c.AdminToken.IsZero() && c.Admin.ClientCAFile == "" {
+			fault("--admin-listen %s: beyond loopback it needs to know who asks: give --admin-token-file or --admin-client-ca", c.Admin.Address)
+		}
+	}
+	return errors.Join(append(faults, c.checkPublicURL())...)
+}
+
+func (c Config) checkPublicURL() error {
+	switch u, err := url.Parse(c.PublicURL); {
+	case c.PublicURL == "" && onLoopback(c.Public.Address) && !c.Public.TLS():
+		return nil
+	case c.PublicURL == "":
+		return errors.New("--public-url: missing: give the address that people reach --listen by, such as https://connect.example.com")
+	case err != nil || u.Host == "" || u.User != nil || strings.TrimSuffix(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "":
+		return errors.New("--public-url: want scheme, host and perhaps a port, such as https://connect.example.com")
+	case u.Scheme == "https", u.Scheme == "http" && provider.Loopback(u.Hostname()):
+		return nil
+	default:
+		return errors.New("--public-url: plain http would show codes and cookies to the network: want https (http is for loopback only)")
+	}
+}
+
+// onLoopback reports whether only this machine can reach a host:port.
+func onLoopback(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return false
+	}
+	ip, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && ip.IsLoopback()
+}

@@ -1,0 +1,179 @@
+package web
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/rs/zerolog"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/freshetdev/freshet/internal/broker"
+	"github.com/freshetdev/freshet/internal/enroll"
+	"github.com/freshetdev/freshet/pkg/refresh"
+	"github.com/freshetdev/freshet/pkg/seal"
+)
+
+// Server connects accounts. Run serves both its handlers.
+//
+// Concurrency: safe for any number of goroutines.
+type Server struct {
+	broker    *broker.Broker
+	writer    *enroll.Writer
+	keys      refresh.Keys
+	bucket    string // of the enrolments
+	publicURL string // without a slash at its end
+	secure    bool   // people come by https
+	token     seal.Secret
+	dashboard http.Handler
+	exchange  *refresh.HTTPExchange
+	asker     *refresh.Asker
+	log       zerolog.Logger
+	quiet     quiet
+}
+
+// New returns a Server whose listeners are somebody else's. cfg.PublicURL is required, and who may reach AdminHandler is the
+// caller's care.
+func New(cfg Config) *Server {
+	s := &Server{
+		broker: cfg.Broker, writer: cfg.Writer, keys: cfg.Writer.Keys, bucket: cfg.Broker.Names().EnrollmentsBucket(),
+		publicURL: strings.TrimSuffix(cfg.PublicURL, "/"), secure: strings.HasPrefix(cfg.PublicURL, "https:"),
+		token: cfg.AdminToken, dashboard: cfg.Dashboard, exchange: cfg.Exchange, asker: refresh.NewAsker(nil), log: cfg.Log,
+	}
+	if s.exchange == nil {
+		s.exchange = refresh.NewHTTPExchange(refresh.HTTPExchangeConfig{})
+	}
+	return s
+}
+
+// Close closes the connections to providers that carry no request.
+func (s *Server) Close() {
+	s.exchange.CloseIdle()
+	s.asker.CloseIdle()
+}
+
+// stopWithin bounds the end of what is under way: a browser that is back, and the token request it waits for.
+const stopWithin = storeWithin + 5*time.Second
+
+// Run serves both listeners until ctx ends, and then what is under way. NATS time is measured meanwhile.
+func Run(ctx context.Context, cfg Config) error {
+	if err := cfg.Validate(); err != nil {
+		return err
+	}
+	cfg = cfg.withDefaults()
+	public, err := listen(ctx, cfg.Public)
+	if err != nil {
+		return fmt.Errorf("--listen: %w", err)
+	}
+	admin, err := listen(ctx, cfg.Admin)
+	if err != nil {
+		public.Close()
+		return fmt.Errorf("--admin-listen: %w", err)
+	}
+	if cfg.PublicURL == "" {
+		cfg.PublicURL = "http://" + public.Addr().String()
+	}
+	s := New(cfg)
+	defer s.Close()
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return cfg.Broker.RunClock(ctx) })
+	s.awaitClock(ctx)
+	g.Go(func() error { return serve(ctx, public, s.PublicHandler()) })
+	g.Go(func() error { return serve(ctx, admin, s.AdminHandler()) })
+	s.log.Info().Stringer("public", public.Addr()).Str("public_url", s.publicURL).Stringer("admin", admin.Addr()).Msg("web started")
+	if !cfg.Public.TLS() && !onLoopback(cfg.Public.Address) {
+		s.log.Warn().Msg("--listen speaks plain http beyond loopback: see that only the proxy that ends TLS reaches it")
+	}
+	if cfg.Ready != nil {
+		cfg.Ready(public.Addr().String(), admin.Addr().String())
+	}
+	err = g.Wait()
+	s.log.Info().Msg("web stopped")
+	return err
+}
+
+// clockWithin is how long the first measurement of NATS time is waited for.
+const clockWithin = 2 * time.Second
+
+// awaitClock waits until NATS time is known, so that what is stored is stamped with it.
+func (s *Server) awaitClock(ctx context.Context) {
+	late := time.NewTimer(clockWithin)
+	defer late.Stop()
+	select {
+	case <-s.broker.ClockReady():
+	case <-ctx.Done():
+	case <-late.C:
+		s.log.Warn().Msg("NATS time cannot be measured yet, and this machine's clock is used: see that this NATS user may ask for STREAM.INFO of the records")
+	}
+}
+
+// listen opens a listener, with TLS where it has a certificate.
+func listen(ctx context.Context, l Listener) (net.Listener, error) {
+	var settings *tls.Config
+	if l.TLS() {
+		var err error
+		if settings, err = l.settings(); err != nil {
+			return nil, err
+		}
+	}
+	inner, err := (&net.ListenConfig{}).Listen(ctx, "tcp", l.Address)
+	if err != nil || settings == nil {
+		return inner, err
+	}
+	return tls.NewListener(inner, settings), nil
+}
+
+func (l Listener) settings() (*tls.Config, error) {
+	cert, err := tls.LoadX509KeyPair(l.CertFile, l.KeyFile)
+	if err != nil {
+		return nil, fmt.Errorf("read certificate and key: %w", err)
+	}
+	settings := &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}}
+	if l.ClientCAFile == "" {
+		return settings, nil
+	}
+	pem, err := os.ReadFile(l.ClientCAFile)
+	if err != nil {
+		return nil, fmt.Errorf("read client authorities: %w", err)
+	}
+	settings.ClientCAs, settings.ClientAuth = x509.NewCertPool(), tls.RequireAndVerifyClientCert
+	if !settings.ClientCAs.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("client authorities: %s holds no certificate", l.ClientCAFile)
+	}
+	return settings, nil
+}
+
+// serve serves until ctx ends, and then what is under way.
+func serve(ctx context.Context, l net.Listener, h http.Handler) error {
+	srv := &http.Server{
+		Handler: h, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second, IdleTimeout: time.Minute,
+		WriteTimeout: storeWithin + 10*time.Second, MaxHeaderBytes: 64 << 10, // codes may be JWTs of several kilobytes
+		ErrorLog: log.New(io.Discard, "", 0), // it would quote requests
+	}
+	served := make(chan error, 1)
+	go func() { served <- srv.Serve(l) }()
+	select {
+	case err := <-served:
+		return err
+	case <-ctx.Done():
+	}
+	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopWithin)
+	defer cancel()
+	err := srv.Shutdown(stopping)
+	if err != nil {
+		_ = srv.Close() // somebody holds on
+	}
+	if served := <-served; !errors.Is(served, http.ErrServerClosed) {
+		err = errors.Join(err, served)
+	}
+	return err
+}
