@@ -111,7 +111,8 @@ func TestFillKeepsWhatIsGiven(t *testing.T) {
 	got := m.Fill(given)
 	want := given
 	want.AuthURL, want.TokenURL, want.IntrospectURL, want.IssInAnswer = srv.URL+"/authorize", srv.URL+"/token", srv.URL+"/introspect", true
-	want.Discovered = []string{"auth_url", "token_url", "introspect_url", "authorization_response_iss_parameter_supported"}
+	want.DeviceURL = srv.URL + "/device_authorization"
+	want.Discovered = []string{"auth_url", "token_url", "device_url", "introspect_url", "authorization_response_iss_parameter_supported"}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v\nwant %+v", got, want)
 	}
