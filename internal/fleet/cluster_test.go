@@ -14,12 +14,16 @@ import (
 	"github.com/freshetdev/freshet/pkg/refresh"
 )
 
-// led reports whether the records' stream has a leader that answers.
+// led reports whether the streams of the records and of the events have leaders that answer.
 func led(ctx context.Context, f *fleet.Fleet) bool {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	_, err := f.Broker.Get(ctx, events.Credential{Provider: "acme", Account: "nobody"})
-	return errors.Is(err, refresh.ErrNotFound)
+	if !errors.Is(err, refresh.ErrNotFound) {
+		return false
+	}
+	told, err := f.Broker.JetStream().Stream(ctx, f.Broker.Names().EventsStream())
+	return err == nil && told.CachedInfo().Cluster.Leader != ""
 }
 
 // A cluster that falls apart in every way elects a leader again once it may.
@@ -40,6 +44,9 @@ func TestAClusterComesTogetherAgain(t *testing.T) {
 		must(t, f.Enrol(ctx, 3))
 	}
 	must(t, c.Nodes[2].Kill())
+	for !led(ctx, f) && ctx.Err() == nil {
+		<-time.After(50 * time.Millisecond)
+	}
 	must(t, f.Enrol(ctx, 3))
 	must(t, c.Nodes[2].Start(ctx))
 	wantEqual(t, "accounts", len(f.Accounts()), 9)
