@@ -8,14 +8,20 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"sync"
 )
 
 // policy keeps a package's scripts from starting its service while we install it (invoke-rc.d(8), the policy layer).
 const policy = "/usr/sbin/policy-rc.d"
 
+// installing: apt-get has a lock of its own, which it does not wait for.
+var installing sync.Mutex
+
 // install makes sure that a Debian package's program is there. As root it installs the package, without starting its service;
 // as anybody else it says how.
 func install(ctx context.Context, pkg string, find func() (string, error)) (string, error) {
+	installing.Lock()
+	defer installing.Unlock()
 	path, err := find()
 	if err == nil {
 		return path, nil
