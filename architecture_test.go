@@ -47,6 +47,7 @@ var rooms = []struct {
 	outside []string
 }{
 	{"internal/sleep", nil},
+	{"internal/replace", nil},
 	{"pkg/events", []string{natsGo}},
 	{"pkg/seal", []string{tink}},
 	{"internal/assertion", []string{jose}},

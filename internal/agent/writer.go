@@ -3,16 +3,15 @@ package agent
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"sync"
 	"time"
 
 	"github.com/rs/zerolog"
 
+	"github.com/freshetdev/freshet/internal/replace"
 	"github.com/freshetdev/freshet/pkg/tokens"
 )
 
@@ -113,17 +112,8 @@ func replaceFile(path string, data []byte) (changed bool, err error) {
 	if same(path, data) {
 		return false, nil
 	}
-	f, err := os.CreateTemp(filepath.Dir(path), ".freshet-*") // 0600
-	if err != nil {
-		return false, err
-	}
-	_, err = f.Write(data)
-	err = errors.Join(err, f.Sync(), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		return false, errors.Join(fmt.Errorf("replace %s: %w", path, err), os.Remove(f.Name()))
+	if err := replace.File(path, data); err != nil {
+		return false, fmt.Errorf("replace %s: %w", path, err)
 	}
 	return true, nil
 }

@@ -8,7 +8,6 @@ import (
 	"io"
 	"math/rand/v2"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/freshetdev/freshet/internal/authserver"
@@ -57,8 +56,7 @@ func away() Experiment {
 		Long: func(ctx context.Context, args []string, out io.Writer) error {
 			fs, seed := newFlags("away", out)
 			cfg := AwayConfig{}
-			var parts string
-			fs.StringVar(&parts, "parts", "", "parts to run, with commas between: "+strings.Join(AwayParts(), ",")+"; empty: all")
+			partsFlag(fs, &cfg.Parts, AwayParts())
 			fs.DurationVar(&cfg.Away, "away", 0, "how long the one server is away; 0: 10m")
 			fs.IntVar(&cfg.Harms, "harms", 0, "how often something is done to the cluster; 0: 60")
 			fs.IntVar(&cfg.Credentials, "credentials", 0, "accounts at one server; 0: 1000")
@@ -67,7 +65,6 @@ func away() Experiment {
 				return err
 			}
 			cfg.Seed = *seed
-			cfg.Parts = strings.FieldsFunc(parts, func(r rune) bool { return r == ',' })
 			return Away(ctx, cfg, out)
 		},
 	}

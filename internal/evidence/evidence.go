@@ -44,6 +44,14 @@ func newFlags(name string, out io.Writer) (fs *flag.FlagSet, seed *uint64) {
 	return fs, fs.Uint64("seed", 0, "what chance starts from; 0: something new")
 }
 
+// partsFlag adds --parts to the flags of an experiment that has parts.
+func partsFlag(fs *flag.FlagSet, into *[]string, names []string) {
+	fs.Func("parts", "parts to run, with commas between: "+strings.Join(names, ",")+"; empty: all", func(s string) error {
+		*into = strings.FieldsFunc(s, func(r rune) bool { return r == ',' })
+		return nil
+	})
+}
+
 // seeded returns the seed, or a new one for 0. Seeds are short, for people to type again.
 func seeded(seed uint64) uint64 {
 	for seed == 0 {

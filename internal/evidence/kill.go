@@ -48,8 +48,7 @@ func kill() Experiment {
 		Long: func(ctx context.Context, args []string, out io.Writer) error {
 			fs, seed := newFlags("kill", out)
 			cfg := KillConfig{}
-			var parts string
-			fs.StringVar(&parts, "parts", "", "parts to run, with commas between: "+strings.Join(KillParts(), ",")+"; empty: all")
+			partsFlag(fs, &cfg.Parts, KillParts())
 			fs.IntVar(&cfg.Rotations, "rotations", 0, "rotations in each part that must lose nothing; 0: 10000")
 			fs.IntVar(&cfg.Kills, "kills", 0, "kills in each part that may lose something; 0: 200")
 			fs.IntVar(&cfg.Credentials, "credentials", 0, "accounts; 0: 800")
@@ -57,7 +56,6 @@ func kill() Experiment {
 				return err
 			}
 			cfg.Seed = *seed
-			cfg.Parts = strings.FieldsFunc(parts, func(r rune) bool { return r == ',' })
 			return Kill(ctx, cfg, out)
 		},
 	}

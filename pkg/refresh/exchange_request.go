@@ -79,8 +79,8 @@ func newPost(at endpoint, d *provider.Definition, clientSecret seal.Secret, form
 	}
 	body, contentType := encodeBody(at, d, form)
 	header.Set("Content-Type", contentType)
-	// A strings.Reader gives the request a GetBody: net/http may go on to a live connection when it finds a
-	// dead one before the first byte. The transit sees to it that it does so only then.
+	// A strings.Reader gives the request a length, and a GetBody: the Asker's transport may go on to a live connection when
+	// it finds a kept one dead. What the Asker sends does no harm twice.
 	req, err := http.NewRequest(http.MethodPost, at.url, strings.NewReader(body))
 	if err != nil {
 		return nil, requestError(at.setting + " cannot be used")

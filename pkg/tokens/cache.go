@@ -8,12 +8,12 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/freshetdev/freshet/internal/replace"
 	"github.com/freshetdev/freshet/pkg/events"
 	"github.com/freshetdev/freshet/pkg/seal"
 )
@@ -219,7 +219,7 @@ func (k *cache) write(all []reading) error {
 	if err != nil {
 		return err
 	}
-	return replaceFile(k.path, sealed)
+	return replace.File(k.path, sealed)
 }
 
 // encodeCache writes the tokens that fit into so many bytes under the seal, those that live longest first.
@@ -243,22 +243,4 @@ func encodeCache(all []reading, limit int) ([]byte, error) {
 		out = append(out, data...)
 	}
 	return append(out, "]}"...), nil
-}
-
-// replaceFile puts data in the place of a file at once: whoever reads sees the old one or the new one. Nobody but the
-// owner may read it.
-func replaceFile(path string, data []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(path), ".freshet-*") // 0600
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	err = errors.Join(err, f.Sync(), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
-	}
-	return nil
 }
