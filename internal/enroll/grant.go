@@ -46,6 +46,7 @@ type NewGrant struct {
 	GrantLifetime time.Duration
 
 	vouched  bool // the identity is an ID token's
+	derived  bool // the account is a name of the identity's: it may replace nobody else's grant
 	reminted bool // by the provider's grant type
 }
 
