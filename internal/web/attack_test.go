@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/freshetdev/freshet/internal/authserver"
 	"github.com/freshetdev/freshet/internal/web"
@@ -216,6 +217,16 @@ func TestReplays(t *testing.T) {
 	c.wantNeutral(c.get(b, c.agree(b, twin, "alice")), neutral) // a session that the link began before
 	if g := c.generation("alice"); g != 1 || c.credentials() != 1 {
 		t.Errorf("generation %d, %d credentials", g, c.credentials())
+	}
+}
+
+// TestALinkIsUsedUpBeyondItsEnd: whoever opened it twice just before its end has two sessions, which live for ten minutes more.
+func TestALinkIsUsedUpBeyondItsEnd(t *testing.T) {
+	t.Parallel()
+	for _, left := range []time.Duration{-10 * time.Minute, -time.Second, 0, time.Second, time.Hour} {
+		if got, last := web.MarkLife(left), max(0, left)+11*time.Minute; got <= last {
+			t.Errorf("used %s before its end, the link is good again after %s", left, got)
+		}
 	}
 }
 

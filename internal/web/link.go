@@ -97,9 +97,15 @@ func (l link) takes(who enroll.Identity) bool {
 // asksWho reports whether it matters who agrees.
 func (l link) asksWho() bool { return l.Account == "" || l.Identity != anyIdentity }
 
+// markLife is how long the mark of a link that is used now must stay: a session that began just before the link's end may come
+// back sessionLife later, and takes storeWithin to get here; a minute is for clocks.
+func (l link) markLife(now time.Time) time.Duration {
+	return max(0, l.Ends.Sub(now)) + sessionLife + storeWithin + time.Minute
+}
+
 // use marks a link as used, once.
 func (s *Server) use(ctx context.Context, l link) error {
-	err := s.broker.CreateEnrollment(ctx, l.usedKey(), nil, time.Until(l.Ends)+time.Minute)
+	err := s.broker.CreateEnrollment(ctx, l.usedKey(), nil, l.markLife(time.Now()))
 	if errors.Is(err, refresh.ErrConflict) {
 		return refuse(reasonLinkUsed, nil)
 	}
