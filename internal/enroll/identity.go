@@ -42,12 +42,35 @@ func (i Identity) Account() string { return cmp.Or(i.Username, i.Email, i.Subjec
 // alice@example.com of the tenant acme. Letter case counts, but for email addresses.
 func (i Identity) Is(name string) bool {
 	last := name[strings.LastIndexByte(name, '/')+1:]
-	for _, n := range []string{name, last} {
-		if n != "" && (n == i.Username || n == i.Subject || strings.EqualFold(n, i.Email)) {
-			return true
-		}
+	return i.has(name) || i.has(last)
+}
+
+// ParseIdentity reads which of its names an identity is asked by (sub, email or name; "": any) and the name itself.
+func ParseIdentity(asked string) (kind, name string) {
+	if kind, name, ok := strings.Cut(asked, ":"); ok && (kind == "sub" || kind == "email" || kind == "name") {
+		return kind, name
 	}
-	return false
+	return "", asked
+}
+
+// Shows reports whether the identity is the one that is asked for, as ParseIdentity reads it. Only with a kind can nobody pass for
+// another by taking, as a username, what is the other's subject.
+func (i Identity) Shows(asked string) bool {
+	kind, name := ParseIdentity(asked)
+	switch kind {
+	case "sub":
+		return name != "" && name == i.Subject
+	case "email":
+		return name != "" && strings.EqualFold(name, i.Email)
+	case "name":
+		return name != "" && name == i.Username
+	}
+	return i.has(name)
+}
+
+// has reports whether name is any of the identity's own.
+func (i Identity) has(name string) bool {
+	return name != "" && (name == i.Username || name == i.Subject || strings.EqualFold(name, i.Email))
 }
 
 // claims are the members of ID tokens (OpenID Connect Core section 2), of userinfo answers (section 5.1), and of the answers of

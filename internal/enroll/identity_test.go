@@ -89,6 +89,26 @@ func TestIdentityIsAnAccount(t *testing.T) {
 	}
 }
 
+func TestIdentityShowsWhatIsAskedFor(t *testing.T) {
+	t.Parallel()
+	i := enroll.Identity{Username: "bob", Email: "alice@example.com", Subject: "248289761001"}
+	for asked, want := range map[string]bool{
+		"sub:248289761001": true, "email:Alice@example.com": true, "name:bob": true,
+		"bob": true, "248289761001": true, "alice@example.com": true,
+		"sub:bob": false, "email:bob": false, "name:248289761001": false, "sub:": false, "email:": false, "name:": false, "": false,
+		"https://acme.test/users/bob": false, "team/bob": false, "other:bob": false,
+	} {
+		if got := i.Shows(asked); got != want {
+			t.Errorf("%q: %t, want %t", asked, got, want)
+		}
+	}
+	for _, asked := range []string{"", "sub:", "email:", "name:"} {
+		if (enroll.Identity{}).Shows(asked) {
+			t.Errorf("nobody is %q", asked)
+		}
+	}
+}
+
 func TestIssuerOfAnAnswer(t *testing.T) {
 	t.Parallel()
 	const iss = "https://acme.test"

@@ -22,12 +22,13 @@ func (c *town) come(link, name string) shown {
 func TestConnect(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct{ body, who, account string }{
-		"an account":                           {forAlice, "alice", "alice"},
-		"an account of a tenant":               {`{"provider":"acme","account":"t-1/alice"}`, "alice", "t-1/alice"},
-		"an account that the provider names":   {`{"provider":"acme"}`, "bob", "id-of-bob"},
-		"an account of our own, and a subject": {`{"provider":"acme","account":"user-17","identity":"id-of-alice"}`, "alice", "user-17"},
-		"an account of our own, for anybody":   {`{"provider":"acme","account":"user-17","identity":"*"}`, "bob", "user-17"},
-		"with a lifetime":                      {`{"provider":"acme","account":"alice","expires_in":60}`, "alice", "alice"},
+		"an account":                              {forAlice, "alice", "alice"},
+		"an account of a tenant":                  {`{"provider":"acme","account":"t-1/alice"}`, "alice", "t-1/alice"},
+		"an account that the provider names":      {`{"provider":"acme"}`, "bob", "id-of-bob"},
+		"an account of our own, and a subject":    {`{"provider":"acme","account":"user-17","identity":"id-of-alice"}`, "alice", "user-17"},
+		"an account of our own, and a pinned one": {`{"provider":"acme","account":"user-17","identity":"sub:id-of-alice"}`, "alice", "user-17"},
+		"an account of our own, for anybody":      {`{"provider":"acme","account":"user-17","identity":"*"}`, "bob", "user-17"},
+		"with a lifetime":                         {`{"provider":"acme","account":"alice","expires_in":60}`, "alice", "alice"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

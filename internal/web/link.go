@@ -81,13 +81,16 @@ func openLink(k *seal.Keyset, bucket, providerName, text string) (link, error) {
 	return l, nil
 }
 
-// takes reports whether the link is for whoever agreed. Where a provider does not say who that was, nobody can know better.
+// takes reports whether the link is for whoever agreed. An identity that was asked for must be shown. That of an account is not
+// asked for where a provider does not say who agreed, since nobody can know better.
 func (l link) takes(who enroll.Identity) bool {
 	switch {
-	case l.Identity == anyIdentity, !who.Known():
+	case l.Identity == anyIdentity:
 		return true
 	case l.Identity != "":
-		return who.Is(l.Identity)
+		return who.Shows(l.Identity)
+	case !who.Known():
+		return true
 	case l.Account != "":
 		return who.Is(l.Account)
 	}
@@ -135,5 +138,6 @@ func (l link) hint() string {
 	if l.Identity == anyIdentity {
 		return ""
 	}
-	return cmp.Or(l.Identity, l.Account)
+	_, name := enroll.ParseIdentity(l.Identity)
+	return cmp.Or(name, l.Account)
 }
