@@ -47,7 +47,7 @@ func (w *Writer) natsTime(local time.Time) time.Time {
 // earlier record the pause, the policy and the numbers survive; of a removed one the numbers. A grant whose account the provider
 // named replaces a record only of the same subject, or a withdrawn one.
 //
-// Errors: ErrTaken, ErrNoTokens, ErrReminted, ErrNoSubject; refresh.ErrMalformed when there is a record that cannot be read, so that its numbers are not
+// Errors: ErrTaken, ErrNoRefreshToken, ErrNoTokens, ErrReminted, ErrNoSubject; refresh.ErrMalformed when there is a record that cannot be read, so that its numbers are not
 // known; refresh.ErrTooLarge; ErrUntold, with what is stored; anything else means that it is not known whether the
 // grant is stored.
 func (w *Writer) Enroll(ctx context.Context, d *provider.Definition, c events.Credential, g NewGrant) (refresh.Stored, error) {
@@ -95,6 +95,9 @@ func (e *enrolment) edit(cur refresh.Stored) (refresh.Write, error) {
 	if e.grant.derived && r.State != "" && !r.State.Withdrawn() && (r.Subject == "" || r.Subject != e.grant.Identity.Subject) {
 		return refresh.Write{}, ErrTaken
 	}
+	if e.loses(&r) {
+		return refresh.Write{}, ErrNoRefreshToken
+	}
 	t := timesOf(e.credential.Key(), e.definition, e.grant, e.writer.now())
 	r.V, r.Provider, r.Account = refresh.SchemaVersion, e.credential.Provider, e.credential.Account
 	r.GrantID, r.Generation, r.Version, r.State = e.id, r.Generation+1, r.Version+1, refresh.StateActive
@@ -110,6 +113,15 @@ func (e *enrolment) edit(cur refresh.Stored) (refresh.Write, error) {
 		return refresh.Write{}, err
 	}
 	return refresh.Write{Record: r, Announce: enrolled()}, nil
+}
+
+// loses reports whether a refresh token that works, as far as is known, would give way to none.
+func (e *enrolment) loses(r *refresh.Record) bool {
+	if !e.grant.RefreshToken.IsZero() || e.grant.reminted || r.State != refresh.StateActive && r.State != refresh.StateRetrying {
+		return false
+	}
+	old, err := e.writer.Keys.OpenGrant(r)
+	return err == nil && !old.RefreshToken.IsZero() // one that does not open is of no use here
 }
 
 // enrolled is what the write of an enrolment stands for.

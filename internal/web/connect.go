@@ -185,6 +185,9 @@ func (s *Server) connect(ctx context.Context, v session, answer url.Values) (eve
 	if errors.Is(err, enroll.ErrTaken) {
 		return events.Credential{}, refuse(reasonTaken, nil)
 	}
+	if errors.Is(err, enroll.ErrNoRefreshToken) {
+		return events.Credential{}, refuse(reasonNoRefresh, err)
+	}
 	if err != nil && !errors.Is(err, enroll.ErrUntold) {
 		return events.Credential{}, refuse(reasonNotStored, err)
 	}
