@@ -16,5 +16,8 @@ func MarkLife(left time.Duration) time.Duration {
 	return newLink("acme", now.Add(left)).markLife(now)
 }
 
+// Address returns how people reach a server, and whether its cookies are for https alone.
+func Address(s *Server) (publicURL string, secure bool) { return s.publicURL, s.secure }
+
 // CookieName is what the cookie for a state is called.
 func CookieName(s *Server, state string) string { return s.cookieName(state) }
