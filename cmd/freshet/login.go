@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"runtime"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/freshetdev/freshet/internal/agent"
 	"github.com/freshetdev/freshet/internal/app"
 	"github.com/freshetdev/freshet/internal/broker"
 	"github.com/freshetdev/freshet/internal/enroll"
@@ -162,6 +164,7 @@ func openBrowser(_ context.Context, url string) error {
 		name, args = "rundll32", []string{"url.dll,FileProtocolHandler", url}
 	}
 	cmd := exec.Command(name, args...)
+	cmd.Env = agent.Inherited(os.Environ())
 	if cmd.Start() == nil {
 		go func() { _ = cmd.Wait() }() // a browser in the foreground outlives the login
 	}

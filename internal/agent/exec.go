@@ -180,7 +180,7 @@ func (e Exec) start(keep *tray) (*child, error) {
 	env, state := keep.environment(e.Env)
 	c := &child{cmd: exec.Command(e.Args[0], e.Args[1:]...), state: state, over: make(chan error, 1)}
 	c.cmd.Stdin, c.cmd.Stdout, c.cmd.Stderr = e.In, e.Out, e.Err
-	c.cmd.Env = append(environment(), env...)
+	c.cmd.Env = append(Inherited(os.Environ()), env...)
 	if err := c.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start the command: %w", err)
 	}

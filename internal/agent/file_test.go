@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -28,6 +29,19 @@ func token(access string) tokens.Token {
 		Credential: events.Credential{Provider: "acme", Account: "team/alice"}, AccessToken: seal.NewSecret(access), TokenType: "Bearer",
 		ExpiresAt: time.Date(2026, time.March, 4, 12, 0, 0, 0, time.UTC), Scopes: []string{"read", "write"},
 		Generation: 1, Version: 7, Meta: []byte(`{"instance_url":"https://eu.example.com"}`),
+	}
+}
+
+func TestWhatCommandsDoNotInherit(t *testing.T) {
+	t.Parallel()
+	got := agent.Inherited([]string{
+		"PATH=/bin", "FRESHET_GRANT_KEYSET={}", "FRESHET_ACCESS_KEYSET={}", "NATS_PASSWORD=p", "NATS_URL=nats://u:p@localhost",
+		"FRESHET_ACCESS_KEYSET_FILE=/keys/access", "EMPTY=",
+	})
+	got = append(got, agent.Inherited([]string{"NATS_URL=nats://localhost"})...)
+	want := []string{"PATH=/bin", "FRESHET_ACCESS_KEYSET_FILE=/keys/access", "EMPTY=", "NATS_URL=nats://localhost"}
+	if !slices.Equal(got, want) {
+		t.Errorf("commands inherit %q, want %q", got, want)
 	}
 }
 
