@@ -146,6 +146,42 @@ func TestAFileIsWrittenOnlyWhenItChanges(t *testing.T) {
 	}
 }
 
+func TestAnAgentCatchesUpWithWhatShouldHaveFollowed(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	s.put("alice", 1, refresh.StateActive)
+	dir := t.TempDir()
+	log, done := filepath.Join(dir, "log"), filepath.Join(dir, "go")
+	followed := func(n int) func() bool {
+		return func() bool { got, _ := os.ReadFile(log); return strings.Count(string(got), "\n") >= n }
+	}
+	settled := func() bool {
+		names, err := filepath.Glob(filepath.Join(dir, ".*"))
+		return len(names) == 0 && err == nil
+	}
+	cfg := agent.Config{Files: []agent.File{{
+		Credential: "acme/alice", Path: filepath.Join(dir, "token"), Shell: "echo >>" + log + "; [ -e " + done + " ] || exec sleep 600",
+	}}}
+	_, stop := s.run(cfg)
+	await(t, "the command", followed(1))
+	stop() // in the middle of it
+	if err := os.WriteFile(done, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, stop = s.run(cfg)
+	await(t, "the command again", followed(2))
+	await(t, "its end", settled)
+	stop()
+	_, stop = s.run(cfg) // nothing is left to do
+	s.put("alice", 2, refresh.StateActive)
+	await(t, "the next change", followed(3))
+	await(t, "its end", settled)
+	stop()
+	if got, _ := os.ReadFile(log); len(got) != 3 {
+		t.Errorf("the command ran %d times, want 3", len(got))
+	}
+}
+
 func TestAFileThatCannotBeWrittenIsTriedAgain(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)

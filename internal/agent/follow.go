@@ -21,6 +21,9 @@ import (
 // maxOutput is how much of a command's output is logged, in bytes.
 const maxOutput = 4 << 10
 
+// followed reports whether anything is to follow a change of the file.
+func (f File) followed() bool { return f.Signal != "" || f.Shell != "" || len(f.Command) > 0 }
+
 // follow does what is to follow a change of the file.
 func (f File) follow(ctx context.Context, token seal.Secret, log zerolog.Logger) error {
 	switch {
