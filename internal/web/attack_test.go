@@ -243,6 +243,13 @@ func TestAStrangerUsesNothingUp(t *testing.T) {
 	if s := c.get(c.browser(), back); s.status != http.StatusBadRequest {
 		t.Errorf("another browser: %d", s.status)
 	}
+	u, err := url.Parse(back)
+	c.must(err)
+	stranger := c.browser() // with a cookie of its own making
+	stranger.Jar.SetCookies(u, []*http.Cookie{{Name: web.CookieName(c.servers[0], param(back, "state")), Value: "x", Secure: true, Path: "/"}})
+	if s := c.get(stranger, back); s.status != http.StatusBadRequest {
+		t.Errorf("another browser, with a cookie: %d", s.status)
+	}
 	head, err := b.Head(back)
 	c.must(err)
 	head.Body.Close()
