@@ -33,6 +33,7 @@ then its secrets are forgotten. Where the provider does not confirm, run the com
 		}
 		c.measureClock(ctx, b)
 		ask := refresh.NewAsker(nil)
+		ask.Now = b.Now
 		defer ask.CloseIdle()
 		told, err := enroll.Revoke(ctx, enroll.RevokeConfig{Writer: w, Definition: d, Revoke: ask.Revoke, RevokeAccess: ask.RevokeAccess, Patience: patience}, cred)
 		switch {

@@ -52,7 +52,7 @@ func New(cfg Config) *Server {
 		token: cfg.AdminToken, dashboard: cfg.Dashboard, exchange: cfg.Exchange, asker: refresh.NewAsker(nil), log: cfg.Log,
 	}
 	if s.exchange == nil {
-		s.exchange = refresh.NewHTTPExchange(refresh.HTTPExchangeConfig{})
+		s.exchange = refresh.NewHTTPExchange(refresh.HTTPExchangeConfig{Now: cfg.Writer.Now})
 	}
 	return s
 }

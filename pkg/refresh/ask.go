@@ -21,6 +21,8 @@ import (
 //
 // Concurrency: safe for any number of goroutines.
 type Asker struct {
+	// Now is NATS time, by which client assertions are dated; set it before use. nil: the local clock.
+	Now    func() time.Time
 	routes routes
 }
 
@@ -36,6 +38,13 @@ func NewAsker(dial func(ctx context.Context, network, addr string) (net.Conn, er
 
 // CloseIdle closes the connections that carry no request.
 func (a *Asker) CloseIdle() { a.routes.closeIdle() }
+
+func (a *Asker) now() time.Time {
+	if a.Now == nil {
+		return time.Now()
+	}
+	return a.Now()
+}
 
 // Fetch gets a document that d's provider publishes, within the provider's timeout. It is no error that the answer is not 200.
 func (a *Asker) Fetch(ctx context.Context, d *provider.Definition, address string) (status int, body []byte, err error) {
@@ -154,7 +163,7 @@ func (a *Asker) post(ctx context.Context, d *provider.Definition, clientSecret s
 	ctx, cancel := context.WithTimeout(ctx, d.Timing().Timeout)
 	defer cancel()
 	form := url.Values{"token": {q.token.Reveal()}, "token_type_hint": {q.kind}}
-	req, err := newPost(at, d, clientSecret, form, time.Now())
+	req, err := newPost(at, d, clientSecret, form, a.now())
 	if err != nil {
 		return answer{}, err
 	}
