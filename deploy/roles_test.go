@@ -190,7 +190,7 @@ func (w *world) wayToAProviderAndBack() {
 		w.t.Errorf("the link: %d", shown.Code)
 	}
 	w.must(b.CreateEnrollment(w.t.Context(), "state_x", []byte("sealed"), time.Minute))
-	_, err = b.TakeEnrollment(w.t.Context(), "state_x")
+	_, err = b.TakeEnrollment(w.t.Context(), "state_x", func([]byte) error { return nil })
 	w.must(err)
 }
 

@@ -16,7 +16,7 @@ import (
 // device goes through the device authorization grant.
 func (e *enrolment) device(ctx context.Context) error {
 	_, err := enroll.DeviceLogin(ctx, enroll.DeviceConfig{
-		Definition: e.definition, Credential: e.credential, Save: e.save,
+		Definition: e.definition, Credential: e.credential, Save: e.save, Exchange: e.exchange,
 		Show: func(code enroll.DeviceCode) error { return showDevice(e.cli.err, code, flags.IsTerminal(e.cli.err)) },
 	})
 	return err

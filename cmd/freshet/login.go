@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"runtime"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/freshetdev/freshet/internal/agent"
 	"github.com/freshetdev/freshet/internal/app"
 	"github.com/freshetdev/freshet/internal/broker"
 	"github.com/freshetdev/freshet/internal/enroll"
@@ -88,10 +90,13 @@ type enrolment struct {
 	definition *provider.Definition
 	credential events.Credential
 	stored     refresh.Stored
+	exchange   *refresh.HTTPExchange
 }
 
 // run logs in by the way that the provider's grant type and the flags ask for.
 func (e *enrolment) run(ctx context.Context, how loginFlags) error {
+	e.exchange = refresh.NewHTTPExchange(refresh.HTTPExchangeConfig{Now: e.writer.Now})
+	defer e.exchange.CloseIdle()
 	switch {
 	case e.definition.Grant.Remints() && e.credential.Account == "":
 		return usage(fmt.Errorf("nobody agrees here who would have a name: say %s/ACCOUNT", e.definition.Name))
@@ -107,7 +112,7 @@ func (e *enrolment) run(ctx context.Context, how loginFlags) error {
 
 // person goes through the authorization code flow.
 func (e *enrolment) person(ctx context.Context, noBrowser bool) error {
-	cfg := enroll.LoginConfig{Definition: e.definition, Credential: e.credential, Out: e.cli.err, Save: e.save}
+	cfg := enroll.LoginConfig{Definition: e.definition, Credential: e.credential, Out: e.cli.err, Save: e.save, Exchange: e.exchange}
 	if !noBrowser {
 		cfg.OpenBrowser = openBrowser
 	}
@@ -117,7 +122,7 @@ func (e *enrolment) person(ctx context.Context, noBrowser bool) error {
 
 // mint asks for a token that needs nobody.
 func (e *enrolment) mint(ctx context.Context, subject string) error {
-	g, err := enroll.Mint(ctx, enroll.MintConfig{Definition: e.definition, Credential: e.credential, Subject: subject})
+	g, err := enroll.Mint(ctx, enroll.MintConfig{Definition: e.definition, Credential: e.credential, Subject: subject, Exchange: e.exchange})
 	if err != nil {
 		return err
 	}
@@ -162,6 +167,7 @@ func openBrowser(_ context.Context, url string) error {
 		name, args = "rundll32", []string{"url.dll,FileProtocolHandler", url}
 	}
 	cmd := exec.Command(name, args...)
+	cmd.Env = agent.Inherited(os.Environ())
 	if cmd.Start() == nil {
 		go func() { _ = cmd.Wait() }() // a browser in the foreground outlives the login
 	}

@@ -33,8 +33,9 @@ then its secrets are forgotten. Where the provider does not confirm, run the com
 		}
 		c.measureClock(ctx, b)
 		ask := refresh.NewAsker(nil)
+		ask.Now = b.Now
 		defer ask.CloseIdle()
-		told, err := enroll.Revoke(ctx, enroll.RevokeConfig{Writer: w, Definition: d, Revoke: ask.Revoke, Patience: patience}, cred)
+		told, err := enroll.Revoke(ctx, enroll.RevokeConfig{Writer: w, Definition: d, Revoke: ask.Revoke, RevokeAccess: ask.RevokeAccess, Patience: patience}, cred)
 		switch {
 		case errors.Is(err, enroll.ErrNotConfirmed):
 			return fmt.Errorf("%w; nobody uses it here any more: run freshet revoke %s again, or freshet rm %s to forget it", err, cred, cred)
@@ -43,10 +44,14 @@ then its secrets are forgotten. Where the provider does not confirm, run the com
 		case err != nil:
 			return err
 		}
-		if !told {
+		switch {
+		case told:
+			return c.say(nil, "%s is revoked, here and at the provider", cred)
+		case d.RevokeURL != "":
+			return c.say(nil, "%s is revoked here, and nothing is left of it that its provider could be told", cred)
+		default:
 			return c.say(nil, "%s is revoked here; provider %s has no revoke_url, so the grant there stays until it ends", cred, cred.Provider)
 		}
-		return c.say(nil, "%s is revoked, here and at the provider", cred)
 	})
 	return cmd
 }

@@ -177,6 +177,7 @@ func (c Caller) faults() (faults []error) {
 	for _, p := range c.Allow {
 		if p != "*" {
 			_, err := events.ParseCredential(p)
+			fault(err == nil && strings.Contains(strings.TrimSuffix(p, "/*"), "*"), "allow %q: would cover nothing: a * stands alone or for all below a path, as in acme/team/*", p)
 			fault(err != nil, "allow %q: want PROVIDER/ACCOUNT, PROVIDER/* or *", p)
 		}
 	}

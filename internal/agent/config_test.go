@@ -106,6 +106,8 @@ func TestNothingIsOpenByAccident(t *testing.T) {
 		`listen: ["127.0.0.1:0"]`: "list the callers, each with a secret_file",
 		`{listen: ["unix:///s"], socket_mode: "0666"}`:                                             "lets others connect: list the callers, by uid or gid",
 		`{listen: ["unix:///s"], socket_mode: "0666", callers: [{secret_file: /x, allow: ["*"]}]}`: "lets others connect",
+		`{listen: ["unix:///s"], callers: [{uid: 1, allow: ["acme/al*"]}]}`:                        `allow "acme/al*": would cover nothing`,
+		`{listen: ["unix:///s"], callers: [{uid: 1, allow: ["acme/*/alice"]}]}`:                    `allow "acme/*/alice": would cover nothing`,
 		`{listen: ["localhost:0"], callers: [{uid: 1, allow: ["*"]}]}`:                             "list the callers, each with a secret_file",
 	} {
 		c, err := agent.Parse("agent.yaml", []byte(text))

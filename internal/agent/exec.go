@@ -180,7 +180,7 @@ func (e Exec) start(keep *tray) (*child, error) {
 	env, state := keep.environment(e.Env)
 	c := &child{cmd: exec.Command(e.Args[0], e.Args[1:]...), state: state, over: make(chan error, 1)}
 	c.cmd.Stdin, c.cmd.Stdout, c.cmd.Stderr = e.In, e.Out, e.Err
-	c.cmd.Env = append(environment(), env...)
+	c.cmd.Env = append(Inherited(os.Environ()), env...)
 	if err := c.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start the command: %w", err)
 	}
@@ -188,17 +188,23 @@ func (e Exec) start(keep *tray) (*child, error) {
 	return c, nil
 }
 
-// supervise runs the command until it ends by itself.
+// asksToEnd reports whether whoever sends a signal wants the command to end, and so no other in its place.
+func asksToEnd(s os.Signal) bool {
+	return s == syscall.SIGTERM || s == syscall.SIGINT || s == syscall.SIGQUIT
+}
+
+// supervise runs the command until it ends by itself, or because it was asked to.
 func (e Exec) supervise(keep *tray) error {
 	c, err := e.start(keep)
 	if err != nil {
 		return err
 	}
-	for {
+	for asked := false; ; {
 		select {
 		case err := <-c.over:
 			return exitOf(err)
 		case s := <-e.Signals:
+			asked = asked || asksToEnd(s)
 			_ = c.cmd.Process.Signal(s) // one that has ended is seen above
 		case <-keep.news:
 			_, state := keep.environment(nil)
@@ -211,8 +217,14 @@ func (e Exec) supervise(keep *tray) error {
 				_ = c.cmd.Process.Signal(e.Signal)
 				continue
 			}
+			if asked {
+				e.Log.Info().Msg("a token has changed: the command was asked to end, and is left to it")
+				continue
+			}
 			e.Log.Info().Msg("a token has changed: the command is started again")
-			e.end(c)
+			if final, err := e.end(c); final {
+				return exitOf(err)
+			}
 			if c, err = e.start(keep); err != nil {
 				return err
 			}
@@ -220,16 +232,23 @@ func (e Exec) supervise(keep *tray) error {
 	}
 }
 
-// end ends a run: SIGTERM, then SIGKILL. Signals are forwarded meanwhile.
-func (e Exec) end(c *child) {
+// end ends a run: SIGTERM, then SIGKILL. Signals are forwarded meanwhile. final means that there must be no other run, and err is how
+// this one ended: it had done so by itself already, or somebody else asked for it too.
+func (e Exec) end(c *child) (final bool, err error) {
+	select {
+	case err := <-c.over:
+		return true, err
+	default:
+	}
 	_ = c.cmd.Process.Signal(syscall.SIGTERM)
 	late := time.NewTimer(cmp.Or(e.KillAfter, defaultKillAfter))
 	defer late.Stop()
 	for {
 		select {
-		case <-c.over:
-			return // how it ended is no news: it was told to
+		case err := <-c.over:
+			return final, err
 		case s := <-e.Signals:
+			final = final || asksToEnd(s)
 			_ = c.cmd.Process.Signal(s)
 		case <-late.C:
 			_ = c.cmd.Process.Kill()

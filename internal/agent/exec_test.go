@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rs/zerolog"
+
 	"github.com/freshetdev/freshet/internal/agent"
 	"github.com/freshetdev/freshet/pkg/refresh"
 	"github.com/freshetdev/freshet/pkg/tokens"
@@ -91,6 +93,47 @@ func TestACommandIsStartedAgainWithTheNewToken(t *testing.T) {
 	var exit *agent.ExitError
 	if err := <-r.over; !errors.As(err, &exit) || exit.Code != 137 {
 		t.Errorf("ended with %v", err)
+	}
+}
+
+func TestACommandThatIsAskedToEndIsNotStartedAgain(t *testing.T) {
+	t.Parallel()
+	const slow = `trap 'echo ending' TERM; trap 'exit 5' USR1; echo up` + stay
+	for name, before := range map[string]bool{"before a change": true, "during a restart": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newStage(t)
+			s.put("alice", 1, refresh.StateActive)
+			log := &lockedBuffer{}
+			r := s.exec(func(e *agent.Exec) { e.KillAfter, e.Log = patience, zerolog.New(log) }, slow)
+			r.awaits(t, "up\n")
+			if before {
+				r.signals <- syscall.SIGTERM
+				r.awaits(t, "ending\n")
+				s.put("alice", 2, refresh.StateActive)
+				await(t, "the change", func() bool { return strings.Contains(log.String(), "left to it") })
+			} else {
+				s.put("alice", 2, refresh.StateActive)
+				r.awaits(t, "ending\n")
+				r.signals <- syscall.SIGTERM
+				r.awaits(t, "ending\nending\n")
+			}
+			r.signals <- syscall.SIGUSR1
+			var exit *agent.ExitError
+			if err := <-r.over; !errors.As(err, &exit) || exit.Code != 5 || strings.Count(r.out.String(), "up\n") != 1 {
+				t.Errorf("ended with %v, and said %q", err, r.out)
+			}
+		})
+	}
+}
+
+func TestACommandThatHasEndedIsNotStartedAgain(t *testing.T) {
+	t.Parallel()
+	e := agent.Exec{Args: []string{"sh", "-c", "exit 7"}, Log: nopLog()}
+	final, err := e.EndAfterItsEnd(func(over func() bool) { await(t, "its end", over) })
+	var exit *agent.ExitError
+	if !final || !errors.As(err, &exit) || exit.Code != 7 {
+		t.Errorf("final %t, %v", final, err)
 	}
 }
 

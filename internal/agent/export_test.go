@@ -28,6 +28,17 @@ func (c Config) Handler(source Source) (http.Handler, error) {
 	return s.routes(), nil
 }
 
+// EndAfterItsEnd starts the command, waits until it has ended, and then ends it for a restart; final: there is none.
+func (e Exec) EndAfterItsEnd(over func(func() bool)) (final bool, err error) {
+	c, err := e.start(&tray{})
+	if err != nil {
+		return false, err
+	}
+	over(func() bool { return len(c.over) > 0 })
+	final, err = e.end(c)
+	return final, exitOf(err)
+}
+
 // OpenAPI is the description that is served.
 func OpenAPI() []byte { return openAPI }
 

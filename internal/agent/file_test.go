@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -28,6 +29,19 @@ func token(access string) tokens.Token {
 		Credential: events.Credential{Provider: "acme", Account: "team/alice"}, AccessToken: seal.NewSecret(access), TokenType: "Bearer",
 		ExpiresAt: time.Date(2026, time.March, 4, 12, 0, 0, 0, time.UTC), Scopes: []string{"read", "write"},
 		Generation: 1, Version: 7, Meta: []byte(`{"instance_url":"https://eu.example.com"}`),
+	}
+}
+
+func TestWhatCommandsDoNotInherit(t *testing.T) {
+	t.Parallel()
+	got := agent.Inherited([]string{
+		"PATH=/bin", "FRESHET_GRANT_KEYSET={}", "FRESHET_ACCESS_KEYSET={}", "NATS_PASSWORD=p", "NATS_URL=nats://u:p@localhost",
+		"FRESHET_ACCESS_KEYSET_FILE=/keys/access", "EMPTY=",
+	})
+	got = append(got, agent.Inherited([]string{"NATS_URL=nats://localhost"})...)
+	want := []string{"PATH=/bin", "FRESHET_ACCESS_KEYSET_FILE=/keys/access", "EMPTY=", "NATS_URL=nats://localhost"}
+	if !slices.Equal(got, want) {
+		t.Errorf("commands inherit %q, want %q", got, want)
 	}
 }
 
@@ -129,6 +143,42 @@ func TestAFileIsWrittenOnlyWhenItChanges(t *testing.T) {
 	after, err := os.Stat(path)
 	if err != nil || os.SameFile(before, after) {
 		t.Errorf("the file was not replaced: %v", err)
+	}
+}
+
+func TestAnAgentCatchesUpWithWhatShouldHaveFollowed(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	s.put("alice", 1, refresh.StateActive)
+	dir := t.TempDir()
+	log, done := filepath.Join(dir, "log"), filepath.Join(dir, "go")
+	followed := func(n int) func() bool {
+		return func() bool { got, _ := os.ReadFile(log); return strings.Count(string(got), "\n") >= n }
+	}
+	settled := func() bool {
+		names, err := filepath.Glob(filepath.Join(dir, ".*"))
+		return len(names) == 0 && err == nil
+	}
+	cfg := agent.Config{Files: []agent.File{{
+		Credential: "acme/alice", Path: filepath.Join(dir, "token"), Shell: "echo >>" + log + "; [ -e " + done + " ] || exec sleep 600",
+	}}}
+	_, stop := s.run(cfg)
+	await(t, "the command", followed(1))
+	stop() // in the middle of it
+	if err := os.WriteFile(done, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, stop = s.run(cfg)
+	await(t, "the command again", followed(2))
+	await(t, "its end", settled)
+	stop()
+	_, stop = s.run(cfg) // nothing is left to do
+	s.put("alice", 2, refresh.StateActive)
+	await(t, "the next change", followed(3))
+	await(t, "its end", settled)
+	stop()
+	if got, _ := os.ReadFile(log); len(got) != 3 {
+		t.Errorf("the command ran %d times, want 3", len(got))
 	}
 }
 

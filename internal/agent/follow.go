@@ -21,6 +21,9 @@ import (
 // maxOutput is how much of a command's output is logged, in bytes.
 const maxOutput = 4 << 10
 
+// followed reports whether anything is to follow a change of the file.
+func (f File) followed() bool { return f.Signal != "" || f.Shell != "" || len(f.Command) > 0 }
+
 // follow does what is to follow a change of the file.
 func (f File) follow(ctx context.Context, token seal.Secret, log zerolog.Logger) error {
 	switch {
@@ -58,7 +61,7 @@ func (f File) start(ctx context.Context, args []string, token seal.Secret, log z
 	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
 	out := &tail{limit: maxOutput}
 	cmd.Stdout, cmd.Stderr = out, out
-	cmd.Env = append(environment(), "FRESHET_FILE="+f.Path, "FRESHET_CREDENTIAL="+f.Credential)
+	cmd.Env = append(Inherited(os.Environ()), "FRESHET_FILE="+f.Path, "FRESHET_CREDENTIAL="+f.Credential)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = time.Second // for what it started and what left the group
@@ -75,12 +78,20 @@ func (f File) start(ctx context.Context, args []string, token seal.Secret, log z
 	return nil
 }
 
-// environment is what commands inherit: everything but key material.
-func environment() (env []string) {
-	for _, v := range os.Environ() {
-		if !strings.HasPrefix(v, "FRESHET_GRANT_KEYSET=") && !strings.HasPrefix(v, "FRESHET_ACCESS_KEYSET=") {
-			env = append(env, v)
+// Inherited is what of our environment others may have, as os.Environ writes it: everything but keysets, and what proves to NATS who
+// we are.
+func Inherited(all []string) (env []string) {
+	for _, v := range all {
+		name, value, _ := strings.Cut(v, "=")
+		switch name {
+		case "FRESHET_GRANT_KEYSET", "FRESHET_ACCESS_KEYSET", "NATS_PASSWORD":
+			continue
+		case "NATS_URL":
+			if strings.Contains(value, "@") { // a password or a token
+				continue
+			}
 		}
+		env = append(env, v)
 	}
 	return env
 }

@@ -117,7 +117,7 @@ func (s *server) serveToken(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	least := time.Duration(0)
-	if text := r.FormValue(minTTLParam); text != "" {
+	if text := r.URL.Query().Get(minTTLParam); text != "" {
 		var err error
 		if least, err = time.ParseDuration(text); err != nil || least < 0 {
 			s.answer(w, r, http.StatusBadRequest, refusal{wordInvalid, minTTLParam + ": want a duration, such as 60s"})
@@ -137,7 +137,10 @@ func (s *server) serveRefused(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
-	access := r.PostFormValue(refusedParam)
+	access := ""
+	if r.ParseForm() == nil { // and no multipart form
+		access = r.PostForm.Get(refusedParam)
+	}
 	if access == "" {
 		s.answer(w, r, http.StatusBadRequest, refusal{wordInvalid, refusedParam + " is missing: want a form with the token that was refused"})
 		return

@@ -152,6 +152,8 @@ func TestTheInterfaceIsAsDescribed(t *testing.T) {
 		{name: "without an end", path: "/v1/tokens/acme/endless", status: 200},
 		{name: "long enough", path: "/v1/tokens/acme/alice?min_ttl=60s", status: 200},
 		{name: "too long", path: "/v1/tokens/acme/alice?min_ttl=2h", status: 503, word: "not_renewed"},
+		{name: "a body that nobody reads", path: "/v1/tokens/acme/alice", form: "--b\r\nContent-Disposition: form-data; name=\"min_ttl\"\r\n\r\n2h\r\n--b--\r\n",
+			change: func(r *http.Request) { r.Header.Set("Content-Type", "multipart/form-data; boundary=b") }, status: 200},
 		{name: "no duration", path: "/v1/tokens/acme/alice?min_ttl=60", status: 400, word: "invalid_request"},
 		{name: "no provider's name", path: "/v1/tokens/ACME/alice", status: 400, word: "invalid_request"},
 		{name: "not there", path: "/v1/tokens/acme/gone", status: 404, word: "not_found"},

@@ -3,9 +3,11 @@ package agent
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -88,16 +90,48 @@ func (w *writer) bring(ctx context.Context, t tokens.Token) error {
 	if err != nil {
 		return err
 	}
-	changed, err := replaceFile(w.file.Path, content)
-	if err != nil {
-		return err
+	changed := !same(w.file.Path, content)
+	if changed {
+		if err := errors.Join(w.owe(), replaceFile(w.file.Path, content)); err != nil {
+			return err
+		}
+		w.log.Info().Uint64("version", t.Version).Msg("the file has a new token")
 	}
-	if w.newest = t; !changed {
+	if w.newest = t; !changed && !w.owes() {
 		return nil
 	}
-	w.log.Info().Uint64("version", t.Version).Msg("the file has a new token")
-	if err := w.file.follow(ctx, t.AccessToken, w.log); err != nil {
+	err = w.file.follow(ctx, t.AccessToken, w.log)
+	if err != nil && ctx.Err() != nil {
+		return nil // we are ending, and still owe it
+	}
+	if err != nil {
 		w.log.Error().Err(err).Msg("what should follow the change has failed; it is tried with the next one")
+	}
+	return w.settle()
+}
+
+// debt is the file that stands beside one with a new token until what follows the change has been done.
+func (f File) debt() string {
+	return filepath.Join(filepath.Dir(f.Path), ".freshet-"+filepath.Base(f.Path)+".due")
+}
+
+// owe notes, before a change, that something has to follow it, so that it does also when we end in between.
+func (w *writer) owe() error {
+	if !w.file.followed() {
+		return nil
+	}
+	return os.WriteFile(w.file.debt(), nil, 0o600)
+}
+
+// owes reports whether a change is there that nothing has followed yet.
+func (w *writer) owes() bool {
+	_, err := os.Lstat(w.file.debt())
+	return w.file.followed() && err == nil
+}
+
+func (w *writer) settle() error {
+	if err := os.Remove(w.file.debt()); !errors.Is(err, fs.ErrNotExist) {
+		return err
 	}
 	return nil
 }
@@ -107,15 +141,12 @@ func older(t, u tokens.Token) bool {
 	return t.Generation < u.Generation || t.Generation == u.Generation && t.Version < u.Version
 }
 
-// replaceFile puts data in the place of a file at once, for its owner alone, and reports whether that changed anything.
-func replaceFile(path string, data []byte) (changed bool, err error) {
-	if same(path, data) {
-		return false, nil
-	}
+// replaceFile puts data in the place of a file at once, for its owner alone.
+func replaceFile(path string, data []byte) error {
 	if err := replace.File(path, data); err != nil {
-		return false, fmt.Errorf("replace %s: %w", path, err)
+		return fmt.Errorf("replace %s: %w", path, err)
 	}
-	return true, nil
+	return nil
 }
 
 // same reports whether a file has this content already and nobody else can read it.

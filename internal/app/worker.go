@@ -137,6 +137,7 @@ func stopped(ctx context.Context, err error) error {
 func (w *Worker) build() error {
 	w.exchange = refresh.NewHTTPExchange(refresh.HTTPExchangeConfig{Dial: w.cfg.Dial})
 	w.asker = refresh.NewAsker(w.cfg.Dial)
+	w.asker.Now = w.broker.Now
 	w.events = events.NewPublisher(w.broker.JetStream(), w.broker.Names())
 	w.providers = newProviderTable(w.cfg.Grant, w.broker.Names())
 	if err := w.connectExchanger(); err != nil {

@@ -48,10 +48,10 @@ func (b *Broker) HasEnrollment(ctx context.Context, key string) (bool, error) {
 // takenFor is how long the marker of a taken entry stays: longer than any entry that can be taken lives.
 const takenFor = time.Hour
 
-// TakeEnrollment reads an entry and deletes it, on condition that nobody else did: of many who take it at once one has it.
-// Errors: refresh.ErrNotFound; refresh.ErrConflict for one that somebody else was faster to take; after any other nobody may
+// TakeEnrollment reads an entry and deletes it, on condition that nobody else did: of many who take it at once one has it. check sees
+// it before; where it fails the entry stays, and its error is returned as it is. Errors: refresh.ErrNotFound; refresh.ErrConflict for one that somebody else was faster to take; after any other nobody may
 // use it.
-func (b *Broker) TakeEnrollment(ctx context.Context, key string) ([]byte, error) {
+func (b *Broker) TakeEnrollment(ctx context.Context, key string, check func([]byte) error) ([]byte, error) {
 	subject := b.names.EnrollmentSubject(key)
 	m, ok, err := b.last(ctx, b.names.EnrollmentsStream(), subject)
 	if err != nil {
@@ -59,6 +59,9 @@ func (b *Broker) TakeEnrollment(ctx context.Context, key string) ([]byte, error)
 	}
 	if !ok || m.deleted {
 		return nil, fmt.Errorf("take enrolment: %w", refresh.ErrNotFound)
+	}
+	if err := check(m.data); err != nil {
+		return nil, err
 	}
 	marker := &nats.Msg{Subject: subject, Header: ttlHeader(takenFor)}
 	marker.Header["KV-Operation"] = []string{"DEL"}

@@ -11,6 +11,9 @@ import (
 	"github.com/freshetdev/freshet/pkg/refresh"
 )
 
+// anything takes whatever is there.
+func anything([]byte) error { return nil }
+
 func TestAnEnrollmentIsTakenOnce(t *testing.T) {
 	t.Parallel()
 	b, _ := setUp(t)
@@ -28,7 +31,7 @@ func TestAnEnrollmentIsTakenOnce(t *testing.T) {
 	var all sync.WaitGroup
 	for range 20 {
 		all.Go(func() {
-			value, err := b.TakeEnrollment(ctx, "state_x")
+			value, err := b.TakeEnrollment(ctx, "state_x", anything)
 			switch {
 			case err == nil && string(value) == "sealed":
 				had.Add(1)
@@ -47,7 +50,7 @@ func TestAnEnrollmentIsTakenOnce(t *testing.T) {
 	if err := b.CreateEnrollment(ctx, "state_x", []byte("again"), time.Minute); !errors.Is(err, refresh.ErrConflict) {
 		t.Errorf("one that was taken was made anew: %v", err)
 	}
-	if _, err := b.TakeEnrollment(ctx, "state_y"); !errors.Is(err, refresh.ErrNotFound) {
+	if _, err := b.TakeEnrollment(ctx, "state_y", anything); !errors.Is(err, refresh.ErrNotFound) {
 		t.Errorf("one that never was: %v", err)
 	}
 }

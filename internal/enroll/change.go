@@ -117,7 +117,7 @@ func bury(cur refresh.Stored, state refresh.State) (refresh.Write, error) {
 	}
 	r.V, r.State = refresh.SchemaVersion, state
 	r.Claim, r.Doubt, r.Failure, r.Last = nil, nil, nil, nil
-	r.Access, r.Grant, r.Meta, r.Scopes, r.Narrowed, r.TokenType = nil, nil, nil, nil, nil, ""
+	r.Access, r.Grant, r.Meta, r.Scopes, r.Narrowed, r.TokenType, r.Subject = nil, nil, nil, nil, nil, "", ""
 	r.GrantedAt, r.IssuedAt, r.ExpiresAt, r.RefreshAt, r.GrantExpiresAt = time.Time{}, time.Time{}, time.Time{}, time.Time{}, time.Time{}
 	kind := events.TokenRevoked
 	if state == refresh.StateDeleted {

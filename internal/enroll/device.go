@@ -1,6 +1,7 @@
 package enroll
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -64,8 +65,20 @@ type deviceAnswer struct {
 	URL         string  `json:"verification_uri"`
 	OldURL      string  `json:"verification_url"` // Google's name for it
 	CompleteURL string  `json:"verification_uri_complete"`
-	ExpiresIn   float64 `json:"expires_in"`
-	Interval    float64 `json:"interval"`
+	ExpiresIn   seconds `json:"expires_in"`
+	Interval    seconds `json:"interval"`
+}
+
+// seconds are a number that some providers send as a text. Anything else counts as missing.
+type seconds float64
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (s *seconds) UnmarshalJSON(data []byte) error {
+	var n float64
+	if json.Unmarshal(bytes.Trim(data, `"`), &n) == nil {
+		*s = seconds(n)
+	}
+	return nil
 }
 
 // DeviceLogin runs the device authorization grant (RFC 8628): it asks for a code, shows it, and asks for the tokens as often as the
@@ -162,8 +175,8 @@ func (a deviceAnswer) device(secret seal.Secret, asked time.Time) (device, error
 }
 
 // bounded turns a provider's seconds into a duration.
-func bounded(seconds float64, least, most time.Duration) time.Duration {
-	return time.Duration(min(max(seconds, least.Seconds()), most.Seconds()) * float64(time.Second))
+func bounded(of seconds, least, most time.Duration) time.Duration {
+	return time.Duration(min(max(float64(of), least.Seconds()), most.Seconds()) * float64(time.Second))
 }
 
 // webURL reports whether an address can be shown to a person, and opened, without surprise.

@@ -94,6 +94,36 @@ func TestDeviceLogin(t *testing.T) {
 	})
 }
 
+func TestDeviceAnswersWithTextsForNumbers(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		members string
+		want    time.Duration
+	}{
+		"numbers": {`"expires_in":60,"interval":1`, time.Minute},
+		"texts":   {`"expires_in":"60","interval":"1"`, time.Minute},
+		"neither": {`"expires_in":{},"interval":"soon"`, 30 * time.Minute},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			d := providerAt(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				_, _ = w.Write([]byte(`{"device_code":"d","user_code":"U","verification_uri":"https://acme.test/device",` + tt.members + `}`))
+			}))
+			d.DeviceURL = d.Issuer + "/device"
+			enough := errors.New("enough")
+			var shown enroll.DeviceCode
+			_, err := enroll.DeviceLogin(t.Context(), enroll.DeviceConfig{Definition: d, Credential: alice, Show: func(c enroll.DeviceCode) error {
+				shown = c
+				return enough
+			}})
+			wantErr(t, err, enough)
+			if shown.Lifetime != tt.want {
+				t.Errorf("good for %s, want %s", shown.Lifetime, tt.want)
+			}
+		})
+	}
+}
+
 func TestDeviceLoginAsksAsOftenAsItMay(t *testing.T) {
 	t.Parallel()
 	inBubble(t, authserver.Config{DeviceInterval: 2 * time.Second}, func(t *testing.T, d *deviceTest) {

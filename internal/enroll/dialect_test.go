@@ -116,3 +116,36 @@ func TestLoginRefusesParametersOfItsOwn(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 }
+
+// TestAJSONTokenRequestNamesEveryResource (RFC 8707 section 2): a JSON object has no second member of a name.
+func TestAJSONTokenRequestNamesEveryResource(t *testing.T) {
+	t.Parallel()
+	for name, resources := range map[string][]string{"one": {"https://a.example"}, "two": {"https://a.example", "https://b.example"}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var body struct {
+				Resource json.RawMessage `json:"resource"`
+			}
+			d := providerAt(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.URL.Path == "/token" {
+					_ = json.NewDecoder(r.Body).Decode(&body)
+					_, _ = io.WriteString(w, `{"access_token":"a","refresh_token":"r","expires_in":60}`)
+					return
+				}
+				q := r.URL.Query()
+				http.Redirect(w, r, q.Get("redirect_uri")+"?code=c&state="+q.Get("state"), http.StatusFound)
+			}))
+			d.TokenFormat, d.Resources = provider.FormatJSON, resources
+			if _, err := login(t, d, enroll.PlayBrowser(browser(t))); err != nil {
+				t.Fatal(err)
+			}
+			want, _ := json.Marshal(resources)
+			if len(resources) == 1 {
+				want, _ = json.Marshal(resources[0])
+			}
+			if string(body.Resource) != string(want) {
+				t.Errorf("asked for %s, want %s", body.Resource, want)
+			}
+		})
+	}
+}

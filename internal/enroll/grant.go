@@ -13,6 +13,10 @@ import (
 // ErrNoTokens says that a grant holds neither a refresh token nor an access token.
 var ErrNoTokens = errors.New("neither a refresh token nor an access token")
 
+// ErrNoRefreshToken says that a grant cannot be refreshed, and would replace one that can. Some providers give a refresh token at the first
+// agreement alone, or only where it is asked for.
+var ErrNoRefreshToken = errors.New("the provider gave no refresh token, and the one that is stored still works: ask for one (auth_params such as access_type=offline and prompt=consent, or a scope such as offline_access), or revoke the credential first")
+
 // ErrReminted says that a refresh token is of no use: this provider's tokens are asked for anew each time.
 var ErrReminted = errors.New("the provider's grant type has no refresh tokens: leave refresh_token out")
 
@@ -46,6 +50,7 @@ type NewGrant struct {
 	GrantLifetime time.Duration
 
 	vouched  bool // the identity is an ID token's
+	derived  bool // the account is a name of the identity's: it may replace nobody else's grant
 	reminted bool // by the provider's grant type
 }
 

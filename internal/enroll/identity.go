@@ -19,6 +19,8 @@ import (
 var (
 	// ErrNoAccount: no account was given, and the provider does not say whose grant it is.
 	ErrNoAccount = errors.New("the provider does not say which account this is")
+	// ErrTaken: a grant whose account the provider named would replace one that is not known to be the same person's.
+	ErrTaken = errors.New("the account that the provider names is there already, and is not known to be the same person's")
 	// ErrForeignIDToken: the ID token was made by another issuer, for another client, or has expired.
 	ErrForeignIDToken = errors.New("the ID token is not for this login")
 )
@@ -26,7 +28,7 @@ var (
 // Identity is who agreed, in the provider's words. Its zero value is nobody known. It is not token material, but personal.
 type Identity struct {
 	Username string // preferred_username, or what the provider has in its place
-	Email    string // empty where the provider says that it has not verified it
+	Email    string // empty unless the provider says that it has verified it
 	Subject  string // sub: the only one that never changes hands (OpenID Connect Core section 5.7)
 }
 
@@ -40,12 +42,35 @@ func (i Identity) Account() string { return cmp.Or(i.Username, i.Email, i.Subjec
 // alice@example.com of the tenant acme. Letter case counts, but for email addresses.
 func (i Identity) Is(name string) bool {
 	last := name[strings.LastIndexByte(name, '/')+1:]
-	for _, n := range []string{name, last} {
-		if n != "" && (n == i.Username || n == i.Subject || strings.EqualFold(n, i.Email)) {
-			return true
-		}
+	return i.has(name) || i.has(last)
+}
+
+// ParseIdentity reads which of its names an identity is asked by (sub, email or name; "": any) and the name itself.
+func ParseIdentity(asked string) (kind, name string) {
+	if kind, name, ok := strings.Cut(asked, ":"); ok && (kind == "sub" || kind == "email" || kind == "name") {
+		return kind, name
 	}
-	return false
+	return "", asked
+}
+
+// Shows reports whether the identity is the one that is asked for, as ParseIdentity reads it. Only with a kind can nobody pass for
+// another by taking, as a username, what is the other's subject.
+func (i Identity) Shows(asked string) bool {
+	kind, name := ParseIdentity(asked)
+	switch kind {
+	case "sub":
+		return name != "" && name == i.Subject
+	case "email":
+		return name != "" && strings.EqualFold(name, i.Email)
+	case "name":
+		return name != "" && name == i.Username
+	}
+	return i.has(name)
+}
+
+// has reports whether name is any of the identity's own.
+func (i Identity) has(name string) bool {
+	return name != "" && (name == i.Username || name == i.Subject || strings.EqualFold(name, i.Email))
 }
 
 // claims are the members of ID tokens (OpenID Connect Core section 2), of userinfo answers (section 5.1), and of the answers of
@@ -71,7 +96,7 @@ func (c claims) identity() Identity {
 		Email:    c.Email,
 		Subject:  cmp.Or(c.Subject, string(c.UserID), string(c.ID)),
 	}
-	if c.EmailVerified != nil && !bool(*c.EmailVerified) {
+	if c.EmailVerified == nil || !bool(*c.EmailVerified) {
 		i.Email = "" // whoever made the account could have written any address there
 	}
 	return i
@@ -160,13 +185,14 @@ func identityOfIDToken(d *provider.Definition, token seal.Secret, now time.Time)
 	return c.identity(), nil
 }
 
-// nameAccount completes a credential that has no account with what the provider calls it.
-func nameAccount(c events.Credential, i Identity) (events.Credential, error) {
-	if c.Account != "" {
-		return c, nil
+// Derived names a grant's account as the provider calls the one who agreed; name is a part of g.Identity. Such a name has no
+// segments, since whoever agreed may have chosen it: a person called t-1/alice is no account of the tenant t-1.
+//
+// Errors: ErrNoAccount; events.ErrName.
+func (g NewGrant) Derived(providerName, name string) (NewGrant, error) {
+	if name == "" || strings.Contains(name, "/") {
+		return g, fmt.Errorf("%w: give it a name, as in %s/alice", ErrNoAccount, providerName)
 	}
-	if c.Account = i.Account(); c.Account == "" {
-		return c, fmt.Errorf("%w: give it a name, as in %s/alice", ErrNoAccount, c.Provider)
-	}
-	return c, c.Validate()
+	g.Account, g.derived = name, true
+	return g, events.Credential{Provider: providerName, Account: name}.Validate()
 }

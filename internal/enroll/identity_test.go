@@ -28,14 +28,15 @@ func TestTheProviderNamesTheAccount(t *testing.T) {
 		claims map[string]any
 		want   string
 	}{
-		"by its username first":       {map[string]any{"preferred_username": "ali", "email": "alice@example.com"}, "ali"},
-		"by its email address":        {map[string]any{"email": "alice@example.com", "email_verified": true}, "alice@example.com"},
-		"not by an unverified one":    {map[string]any{"email": "alice@example.com", "email_verified": false}, "alice"},
-		"nor when that is a text":     {map[string]any{"email": "alice@example.com", "email_verified": "false"}, "alice"},
-		"by its subject":              {nil, "alice"},
-		"with several audiences":      {map[string]any{"aud": []string{"other", "dev"}}, "alice"},
-		"with an end that just was":   {map[string]any{"exp": time.Now().Add(-time.Minute).Unix()}, "alice"},
-		"with members of other kinds": {map[string]any{"user_id": 7, "id": []int{1}}, "alice"},
+		"by its username first":                            {map[string]any{"preferred_username": "ali", "email": "alice@example.com"}, "ali"},
+		"by its email address":                             {map[string]any{"email": "alice@example.com", "email_verified": true}, "alice@example.com"},
+		"not by one of which the provider does not say it": {map[string]any{"email": "alice@example.com"}, "alice"},
+		"not by an unverified one":                         {map[string]any{"email": "alice@example.com", "email_verified": false}, "alice"},
+		"nor when that is a text":                          {map[string]any{"email": "alice@example.com", "email_verified": "false"}, "alice"},
+		"by its subject":                                   {nil, "alice"},
+		"with several audiences":                           {map[string]any{"aud": []string{"other", "dev"}}, "alice"},
+		"with an end that just was":                        {map[string]any{"exp": time.Now().Add(-time.Minute).Unix()}, "alice"},
+		"with members of other kinds":                      {map[string]any{"user_id": 7, "id": []int{1}}, "alice"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -58,6 +59,7 @@ func TestWhatDoesNotNameAnAccount(t *testing.T) {
 		"one for another client":        {func(string) map[string]any { return map[string]any{"aud": "other"} }, enroll.ErrForeignIDToken},
 		"one that ended":                {func(string) map[string]any { return map[string]any{"exp": time.Now().Add(-time.Hour).Unix()} }, enroll.ErrForeignIDToken},
 		"one with claims of other kind": {func(string) map[string]any { return map[string]any{"sub": []int{1}} }, enroll.ErrForeignIDToken},
+		"a name in another's tenant":    {func(string) map[string]any { return map[string]any{"preferred_username": "t-1/alice"} }, enroll.ErrNoAccount},
 		"a name that no key can have":   {func(string) map[string]any { return map[string]any{"sub": "a\x00" + string(make([]byte, 300))} }, events.ErrName},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -84,6 +86,26 @@ func TestIdentityIsAnAccount(t *testing.T) {
 	}
 	if (enroll.Identity{}).Is("") {
 		t.Error("nobody is the account without a name")
+	}
+}
+
+func TestIdentityShowsWhatIsAskedFor(t *testing.T) {
+	t.Parallel()
+	i := enroll.Identity{Username: "bob", Email: "alice@example.com", Subject: "248289761001"}
+	for asked, want := range map[string]bool{
+		"sub:248289761001": true, "email:Alice@example.com": true, "name:bob": true,
+		"bob": true, "248289761001": true, "alice@example.com": true,
+		"sub:bob": false, "email:bob": false, "name:248289761001": false, "sub:": false, "email:": false, "name:": false, "": false,
+		"https://acme.test/users/bob": false, "team/bob": false, "other:bob": false,
+	} {
+		if got := i.Shows(asked); got != want {
+			t.Errorf("%q: %t, want %t", asked, got, want)
+		}
+	}
+	for _, asked := range []string{"", "sub:", "email:", "name:"} {
+		if (enroll.Identity{}).Shows(asked) {
+			t.Errorf("nobody is %q", asked)
+		}
 	}
 }
 

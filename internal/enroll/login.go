@@ -166,10 +166,15 @@ func (c LoginConfig) complete(ctx context.Context, f flow, p *pending, o *openin
 	return nameAndSave(ctx, c.Definition, c.Credential, grant, c.Save)
 }
 
+// saveWithin bounds what happens once there are tokens: from then on nobody's leaving ends it, since they would be lost.
+const saveWithin = time.Minute
+
 // nameAndSave stores the grant once it is known whose it is.
 func nameAndSave(
 	ctx context.Context, d *provider.Definition, c events.Credential, g NewGrant, save func(context.Context, NewGrant) error,
 ) (NewGrant, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveWithin)
+	defer cancel()
 	g, err := named(ctx, d, c, g)
 	if err != nil || save == nil {
 		return g, err

@@ -65,6 +65,25 @@ func TestLogin(t *testing.T) {
 	}
 }
 
+// TestTokensThatAreThereAreStored: Ctrl-C while they arrive does not lose them.
+func TestTokensThatAreThereAreStored(t *testing.T) {
+	t.Parallel()
+	_, d := authServer(t, authserver.Config{})
+	h := newHouse(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	_, err := enroll.Login(ctx, enroll.LoginConfig{
+		Definition: d, Credential: alice, OpenBrowser: enroll.PlayBrowser(browser(t)),
+		Save: func(saving context.Context, g enroll.NewGrant) error {
+			cancel()
+			_, err := h.writer.Enroll(saving, d, alice, g)
+			return err
+		},
+	})
+	if s := h.stored(t, alice); err != nil || s.Record.Generation != 1 {
+		t.Errorf("generation %d, %v", s.Record.Generation, err)
+	}
+}
+
 func TestManyLoginsThroughOneReceiver(t *testing.T) {
 	t.Parallel()
 	const logins = 200

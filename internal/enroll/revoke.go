@@ -24,6 +24,8 @@ type RevokeConfig struct {
 	Definition *provider.Definition
 	// Revoke tells the provider, as refresh.Asker.Revoke does.
 	Revoke func(ctx context.Context, d *provider.Definition, clientSecret, token seal.Secret) error
+	// RevokeAccess tells it of an access token, as refresh.Asker.RevokeAccess does; default: Revoke.
+	RevokeAccess func(ctx context.Context, d *provider.Definition, clientSecret, token seal.Secret) error
 	// Patience bounds the tries; default 30 seconds.
 	Patience time.Duration
 }
@@ -38,7 +40,7 @@ const (
 // Revoke withdraws a credential here and at its provider (RFC 7009). First the record is marked: its state is StateRevoked, so
 // nobody refreshes or reads it any more, and whatever is in flight is given back when it lands; its secrets are still there, sealed.
 // Then the provider is told, within Patience; then the secrets go. Whoever dies in between leaves the mark, and the next
-// call goes on from there. told is false where the provider has no revoke_url: then there is nothing but the tombstone.
+// call goes on from there. told is false where the provider has no revoke_url, and where there was a tombstone already: nothing is left to tell it of.
 //
 // Errors: refresh.ErrNotFound; refresh.ErrMalformed; ErrNotConfirmed, which wraps what the provider said last; seal.ErrUnknownKey
 // and seal.ErrCorrupt for a grant that does not open, of which nothing was changed; ErrUntold.
@@ -49,30 +51,40 @@ func Revoke(ctx context.Context, cfg RevokeConfig, c events.Credential) (told bo
 		return false, err
 	}
 	w := cfg.Writer
-	marked, err := w.change(ctx, c, w.mark)
+	mark, err := w.change(ctx, c, w.mark)
 	if err != nil {
 		return false, fmt.Errorf("revoke %s: %w", c, err)
 	}
-	untold := w.tell(ctx, marked)
-	tokens, err := w.tokensOf(&marked.Record)
+	untold := w.tell(ctx, mark)
+	tokens, err := w.tokensOf(&mark.Record)
 	if err != nil {
 		return false, fmt.Errorf("revoke %s: %w", c, err)
 	}
-	for _, token := range tokens {
-		if err := cfg.atProvider(ctx, token); err != nil {
+	for i, t := range tokens {
+		err := cfg.atProvider(ctx, t)
+		if i > 0 && refused(err) {
+			continue // the grant went with its newest token (RFC 7009 section 2.1), and an old one need not be known any more
+		}
+		if err != nil {
 			return false, fmt.Errorf("revoke %s: %w: %w", c, ErrNotConfirmed, err)
 		}
 	}
 	_, err = w.change(ctx, c, func(cur refresh.Stored) (refresh.Write, error) {
-		if cur.Record.GrantID != marked.Record.GrantID {
+		if cur.Record.GrantID != mark.Record.GrantID {
 			return refresh.Write{}, errDone // somebody has logged in again: that grant is another one
 		}
 		return bury(cur, refresh.StateRevoked)
 	})
 	if err != nil && !errors.Is(err, refresh.ErrNotFound) {
-		return true, fmt.Errorf("forget the secrets of %s, which is revoked: %w", c, err)
+		return len(tokens) > 0, fmt.Errorf("forget the secrets of %s, which is revoked: %w", c, err)
 	}
-	return true, untold
+	return len(tokens) > 0, untold
+}
+
+// refused reports whether the provider said no, and would say so again.
+func refused(err error) bool {
+	var said *refresh.AskError
+	return errors.As(err, &said) && !said.Passes()
 }
 
 // mark withdraws a credential and keeps what its provider must be told: the refresh tokens, or the access token where there is
@@ -99,9 +111,15 @@ func (w *Writer) mark(cur refresh.Stored) (refresh.Write, error) {
 	return write, nil
 }
 
+// marked is a token that the provider must be told of.
+type marked struct {
+	seal.Secret
+	access bool // it is an access token
+}
+
 // tokensOf are the tokens that a marked record still has: the refresh token, and the one before it, which some providers
 // accept for a while.
-func (w *Writer) tokensOf(r *refresh.Record) ([]seal.Secret, error) {
+func (w *Writer) tokensOf(r *refresh.Record) ([]marked, error) {
 	g, err := w.Keys.OpenGrant(r)
 	if err != nil {
 		return nil, err
@@ -110,8 +128,8 @@ func (w *Writer) tokensOf(r *refresh.Record) ([]seal.Secret, error) {
 	if err != nil {
 		return nil, err
 	}
-	var tokens []seal.Secret
-	for _, t := range []seal.Secret{g.RefreshToken, g.Previous, access} {
+	var tokens []marked
+	for _, t := range []marked{{Secret: g.RefreshToken}, {Secret: g.Previous}, {access, true}} {
 		if !t.IsZero() {
 			tokens = append(tokens, t)
 		}
@@ -120,7 +138,7 @@ func (w *Writer) tokensOf(r *refresh.Record) ([]seal.Secret, error) {
 }
 
 // atProvider tells the provider until it confirms, until it says that it never will, or until patience ends.
-func (c RevokeConfig) atProvider(ctx context.Context, token seal.Secret) error {
+func (c RevokeConfig) atProvider(ctx context.Context, token marked) error {
 	ctx, cancel := context.WithTimeout(ctx, c.Patience)
 	defer cancel()
 	for wait := firstRevoke; ; wait = min(2*wait, maxRevoke) {
@@ -129,9 +147,9 @@ func (c RevokeConfig) atProvider(ctx context.Context, token seal.Secret) error {
 		switch {
 		case err == nil:
 			return nil
-		case errors.As(err, &said) && !said.Passes():
+		case refused(err):
 			return err
-		case said != nil:
+		case errors.As(err, &said):
 			wait = max(wait, said.RetryAfter)
 		}
 		if !sleep.For(ctx, wait) {
@@ -141,7 +159,11 @@ func (c RevokeConfig) atProvider(ctx context.Context, token seal.Secret) error {
 }
 
 // overSecrets tells the provider once, with the client secret that it accepts.
-func (c RevokeConfig) overSecrets(ctx context.Context, token seal.Secret) error {
+func (c RevokeConfig) overSecrets(ctx context.Context, token marked) error {
+	tell := c.Revoke
+	if token.access && c.RevokeAccess != nil {
+		tell = c.RevokeAccess
+	}
 	secrets := c.Definition.ClientSecrets
 	if len(secrets) == 0 {
 		secrets = []seal.Secret{{}}
@@ -149,7 +171,7 @@ func (c RevokeConfig) overSecrets(ctx context.Context, token seal.Secret) error 
 	var err error
 	for _, secret := range secrets {
 		var said *refresh.AskError
-		err = c.Revoke(ctx, c.Definition, secret, token)
+		err = tell(ctx, c.Definition, secret, token.Secret)
 		if !errors.As(err, &said) || said.Code != "invalid_client" {
 			return err
 		}

@@ -33,16 +33,15 @@ func Identify(ctx context.Context, ask *refresh.Asker, d *provider.Definition, g
 
 // named is the grant with its account: that of the credential, else what the provider calls the one who agreed.
 func named(ctx context.Context, d *provider.Definition, c events.Credential, g NewGrant) (NewGrant, error) {
-	if c.Account == "" {
-		ask := refresh.NewAsker(nil)
-		defer ask.CloseIdle()
-		who, err := Identify(ctx, ask, d, g)
-		if err != nil {
-			return g, err
-		}
-		g.Identity = who
+	if g.Account = c.Account; g.Account != "" {
+		return g, nil
 	}
-	c, err := nameAccount(c, g.Identity)
-	g.Account = c.Account
-	return g, err
+	ask := refresh.NewAsker(nil)
+	defer ask.CloseIdle()
+	who, err := Identify(ctx, ask, d, g)
+	if err != nil {
+		return g, err
+	}
+	g.Identity = who
+	return g.Derived(c.Provider, who.Account())
 }

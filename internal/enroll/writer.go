@@ -44,9 +44,10 @@ func (w *Writer) natsTime(local time.Time) time.Time {
 }
 
 // Enroll makes the grant the credential's next generation, and tells. d must be c's provider, with its defaults. Of an
-// earlier record the pause, the policy and the numbers survive; of a removed one the numbers.
+// earlier record the pause, the policy and the numbers survive; of a removed one the numbers. A grant whose account the provider
+// named replaces a record only of the same subject, or a withdrawn one.
 //
-// Errors: ErrNoTokens, ErrReminted, ErrNoSubject; refresh.ErrMalformed when there is a record that cannot be read, so that its numbers are not
+// Errors: ErrTaken, ErrNoRefreshToken, ErrNoTokens, ErrReminted, ErrNoSubject; refresh.ErrMalformed when there is a record that cannot be read, so that its numbers are not
 // known; refresh.ErrTooLarge; ErrUntold, with what is stored; anything else means that it is not known whether the
 // grant is stored.
 func (w *Writer) Enroll(ctx context.Context, d *provider.Definition, c events.Credential, g NewGrant) (refresh.Stored, error) {
@@ -91,6 +92,12 @@ func (e *enrolment) edit(cur refresh.Stored) (refresh.Write, error) {
 	if r.GrantID == e.id {
 		return refresh.Write{}, errDone // an earlier try did it, and a worker may have gone on from there
 	}
+	if e.grant.derived && r.State != "" && !r.State.Withdrawn() && (r.Subject == "" || r.Subject != e.grant.Identity.Subject) {
+		return refresh.Write{}, ErrTaken
+	}
+	if e.loses(&r) {
+		return refresh.Write{}, ErrNoRefreshToken
+	}
 	t := timesOf(e.credential.Key(), e.definition, e.grant, e.writer.now())
 	r.V, r.Provider, r.Account = refresh.SchemaVersion, e.credential.Provider, e.credential.Account
 	r.GrantID, r.Generation, r.Version, r.State = e.id, r.Generation+1, r.Version+1, refresh.StateActive
@@ -100,11 +107,21 @@ func (e *enrolment) edit(cur refresh.Stored) (refresh.Write, error) {
 	if r.Narrowed = nil; e.grant.Scopes != nil { // without, it is not known
 		r.Narrowed = refresh.Narrowed(e.definition.Scopes, e.grant.Scopes)
 	}
+	r.Subject = e.grant.Identity.Subject
 	r.Scopes, r.TokenType, r.Meta = e.grant.Scopes, cmp.Or(e.grant.TokenType, "Bearer"), e.grant.Meta
 	if err := e.writer.Keys.Seal(&r, e.grant.sealed(e.definition), e.grant.AccessToken); err != nil {
 		return refresh.Write{}, err
 	}
 	return refresh.Write{Record: r, Announce: enrolled()}, nil
+}
+
+// loses reports whether a refresh token that works, as far as is known, would give way to none.
+func (e *enrolment) loses(r *refresh.Record) bool {
+	if !e.grant.RefreshToken.IsZero() || e.grant.reminted || r.State != refresh.StateActive && r.State != refresh.StateRetrying {
+		return false
+	}
+	old, err := e.writer.Keys.OpenGrant(r)
+	return err == nil && !old.RefreshToken.IsZero() // one that does not open is of no use here
 }
 
 // enrolled is what the write of an enrolment stands for.

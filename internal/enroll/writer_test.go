@@ -86,6 +86,41 @@ func TestEnrollAgainIsTheNextGeneration(t *testing.T) {
 	}
 }
 
+func TestEnrollDoesNotGiveARefreshTokenAway(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		first string        // the stored refresh token
+		state refresh.State // and what became of it
+		want  error
+	}{
+		"one that works":              {"refresh-1", refresh.StateActive, enroll.ErrNoRefreshToken},
+		"one that may work":           {"refresh-1", refresh.StateRetrying, enroll.ErrNoRefreshToken},
+		"one that is dead":            {"refresh-1", refresh.StateReauthRequired, nil},
+		"a provider that has no such": {"", refresh.StateActive, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h := newHouse(t)
+			s, err := h.writer.Enroll(t.Context(), acme(), alice, grant("access-1", tt.first))
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.Record.State = tt.state
+			h.put(t, s)
+			if _, err := h.writer.Enroll(t.Context(), acme(), alice, grant("access-2", "")); !errors.Is(err, tt.want) {
+				t.Errorf("got %v, want %v", err, tt.want)
+			}
+			want := uint64(2)
+			if tt.want != nil {
+				want = 1
+			}
+			if g := h.stored(t, alice).Record.Generation; g != want {
+				t.Errorf("generation %d, want %d", g, want)
+			}
+		})
+	}
+}
+
 func TestEnrollKeepsWhatANewerVersionWrote(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)

@@ -23,7 +23,8 @@ type linkRequest struct {
 	Provider string `json:"provider"`
 	// Account is what the credential is stored under; without it, it is named after whoever agrees.
 	Account string `json:"account"`
-	// Identity is who has to agree: a username, an email address or a subject of the provider's. Without it, whoever the account
+	// Identity is who has to agree: sub:, email: or name: and the provider's subject, email address or username, or one of them
+	// without saying which. Without it, whoever the account
 	// names; "*" for anybody.
 	Identity string `json:"identity"`
 	// ExpiresIn is how long the link is good, in seconds; default an hour.

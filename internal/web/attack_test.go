@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/freshetdev/freshet/internal/authserver"
 	"github.com/freshetdev/freshet/internal/web"
@@ -93,6 +94,11 @@ func TestAttacks(t *testing.T) {
 			l := c.link(`{"provider":"acme","account":"user-17","identity":"id-of-alice"}`)
 			return c.get(b, c.agree(b, c.leave(b, l), "mallory"))
 		},
+		"login swap by a username that is the subject": func(c *town) shown {
+			b := c.browser()
+			l := c.link(`{"provider":"acme","account":"user-17","identity":"sub:id-of-alice"}`)
+			return c.get(b, c.agree(b, c.leave(b, l), "id-of-alice"))
+		},
 		"another browser": func(c *town) shown {
 			b := c.browser()
 			return c.get(c.browser(), c.agree(b, c.leave(b, c.link(forAlice)), "alice"))
@@ -178,7 +184,7 @@ func reasons() map[string]string {
 		"mix-up, the honest server's answer is carried to the hostile one's address":  path,
 		"mix-up, a hostile server answers with the honest one's code":                 mixUp,
 		"mix-up, a hostile server answers in its own name with the honest one's code": "gave no tokens",
-		"login swap": swap, "login swap under an identity": swap,
+		"login swap": swap, "login swap under an identity": swap, "login swap by a username that is the subject": swap,
 		"another browser": browser, "another browser with a cookie of its own making": browser,
 		"declined": "declined", "an error in the provider's words": "refuses what it was asked",
 		"a link that has ended": "the link has ended", "a link with a byte changed": noLink, "a link of another provider": noLink,
@@ -219,6 +225,16 @@ func TestReplays(t *testing.T) {
 	}
 }
 
+// TestALinkIsUsedUpBeyondItsEnd: whoever opened it twice just before its end has two sessions, which live for ten minutes more.
+func TestALinkIsUsedUpBeyondItsEnd(t *testing.T) {
+	t.Parallel()
+	for _, left := range []time.Duration{-10 * time.Minute, -time.Second, 0, time.Second, time.Hour} {
+		if got, last := web.MarkLife(left), max(0, left)+11*time.Minute; got <= last {
+			t.Errorf("used %s before its end, the link is good again after %s", left, got)
+		}
+	}
+}
+
 func TestAStrangerUsesNothingUp(t *testing.T) {
 	t.Parallel()
 	c := newTown(t)
@@ -226,6 +242,13 @@ func TestAStrangerUsesNothingUp(t *testing.T) {
 	back := c.agree(b, c.leave(b, c.link(forAlice)), "alice")
 	if s := c.get(c.browser(), back); s.status != http.StatusBadRequest {
 		t.Errorf("another browser: %d", s.status)
+	}
+	u, err := url.Parse(back)
+	c.must(err)
+	stranger := c.browser() // with a cookie of its own making
+	stranger.Jar.SetCookies(u, []*http.Cookie{{Name: web.CookieName(c.servers[0], param(back, "state")), Value: "x", Secure: true, Path: "/"}})
+	if s := c.get(stranger, back); s.status != http.StatusBadRequest {
+		t.Errorf("another browser, with a cookie: %d", s.status)
 	}
 	head, err := b.Head(back)
 	c.must(err)
@@ -243,6 +266,29 @@ func TestAProviderThatMovedMeanwhile(t *testing.T) {
 	c.apply("acme", c.evilURL)
 	if s := c.get(b, back); s.status != http.StatusBadRequest || c.stolen.Load() != 0 {
 		t.Errorf("%d, and %d codes went elsewhere", s.status, c.stolen.Load())
+	}
+}
+
+func TestAProviderThatDoesNotSayWhoAgreed(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		link string
+		want int
+	}{
+		"a link for an account":  {forAlice, http.StatusOK}, // nobody can know better
+		"a link for an identity": {`{"provider":"acme","account":"user-17","identity":"sub:id-of-alice"}`, http.StatusBadRequest},
+		"a link for anybody":     {`{"provider":"acme","account":"user-17","identity":"*"}`, http.StatusOK},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := newTown(t)
+			c.applyWith("acme", c.serve(authserver.New(authserver.Config{Clients: []authserver.Client{{
+				ID: "dev", Secret: "dev-secret", RedirectURIs: []string{c.public.URL + "/connect/acme/callback"},
+			}}})), func(*provider.Definition) {})
+			if s := c.come(c.link(tt.link), "alice"); s.status != tt.want {
+				t.Errorf("%d %s\n%s", s.status, s.body, c.logged.String())
+			}
+		})
 	}
 }
 

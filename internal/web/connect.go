@@ -1,6 +1,7 @@
 package web
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -168,26 +169,35 @@ func (s *Server) connect(ctx context.Context, v session, answer url.Values) (eve
 			return events.Credential{}, refuse(reasonUserinfo, err)
 		}
 	}
-	c := events.Credential{Provider: d.Name, Account: v.Link.Account}
-	if c.Account == "" {
-		c.Account = g.Identity.Account()
+	if g.Account = v.Link.Account; g.Account == "" {
+		if g, err = g.Derived(d.Name, accountOf(g.Identity)); err != nil {
+			return events.Credential{}, refuse(reasonNameless, err)
+		}
 	}
-	switch {
-	case c.Validate() != nil:
-		return events.Credential{}, refuse(reasonNameless, nil)
-	case !v.Link.takes(g.Identity):
+	if !v.Link.takes(g.Identity) {
 		return events.Credential{}, refuse(reasonIdentity, nil)
 	}
+	c := events.Credential{Provider: d.Name, Account: g.Account}
 	if err := s.use(ctx, v.Link); err != nil {
 		return events.Credential{}, err
 	}
 	stored, err := s.writer.Enroll(ctx, d, c, g)
+	if errors.Is(err, enroll.ErrTaken) {
+		return events.Credential{}, refuse(reasonTaken, nil)
+	}
+	if errors.Is(err, enroll.ErrNoRefreshToken) {
+		return events.Credential{}, refuse(reasonNoRefresh, err)
+	}
 	if err != nil && !errors.Is(err, enroll.ErrUntold) {
 		return events.Credential{}, refuse(reasonNotStored, err)
 	}
 	s.logConnected(c, v.Link, stored, err)
 	return c, nil
 }
+
+// accountOf names the account of a link that names none: by the subject, which nobody chooses and which never changes hands. Only
+// where there is none is it another name.
+func accountOf(who enroll.Identity) string { return cmp.Or(who.Subject, who.Account()) }
 
 func (s *Server) logConnected(c events.Credential, l link, stored refresh.Stored, untold error) {
 	s.log.Info().Stringer("credential", c).Uint64("generation", stored.Record.Generation).Str("link", l.ID).

@@ -22,12 +22,13 @@ func (c *town) come(link, name string) shown {
 func TestConnect(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct{ body, who, account string }{
-		"an account":                           {forAlice, "alice", "alice"},
-		"an account of a tenant":               {`{"provider":"acme","account":"t-1/alice"}`, "alice", "t-1/alice"},
-		"an account that the provider names":   {`{"provider":"acme"}`, "bob", "bob"},
-		"an account of our own, and a subject": {`{"provider":"acme","account":"user-17","identity":"id-of-alice"}`, "alice", "user-17"},
-		"an account of our own, for anybody":   {`{"provider":"acme","account":"user-17","identity":"*"}`, "bob", "user-17"},
-		"with a lifetime":                      {`{"provider":"acme","account":"alice","expires_in":60}`, "alice", "alice"},
+		"an account":                              {forAlice, "alice", "alice"},
+		"an account of a tenant":                  {`{"provider":"acme","account":"t-1/alice"}`, "alice", "t-1/alice"},
+		"an account that the provider names":      {`{"provider":"acme"}`, "bob", "id-of-bob"},
+		"an account of our own, and a subject":    {`{"provider":"acme","account":"user-17","identity":"id-of-alice"}`, "alice", "user-17"},
+		"an account of our own, and a pinned one": {`{"provider":"acme","account":"user-17","identity":"sub:id-of-alice"}`, "alice", "user-17"},
+		"an account of our own, for anybody":      {`{"provider":"acme","account":"user-17","identity":"*"}`, "bob", "user-17"},
+		"with a lifetime":                         {`{"provider":"acme","account":"alice","expires_in":60}`, "alice", "alice"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -62,6 +63,48 @@ func TestConnectingAgain(t *testing.T) {
 	c.must(err)
 	if r := again.Record; r.Generation != 2 || r.Version != s.Record.Version+1 || r.State != refresh.StateActive {
 		t.Errorf("generation %d, version %d, %s", r.Generation, r.Version, r.State)
+	}
+}
+
+func TestAnUnnamedLinkReplacesNobodyElse(t *testing.T) {
+	t.Parallel()
+	const unnamed = `{"provider":"acme"}`
+	for name, tt := range map[string]struct {
+		first, who string // what was there, and who had agreed to it
+		generation uint64 // afterwards, when bob came with a link that names nobody
+	}{
+		"the same person": {unnamed, "bob", 2},
+		"somebody else":   {`{"provider":"acme","account":"id-of-bob","identity":"*"}`, "alice", 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := newTown(t)
+			c.come(c.link(tt.first), tt.who)
+			c.come(c.link(unnamed), "bob")
+			if g := c.generation("id-of-bob"); g != tt.generation {
+				t.Errorf("generation %d, want %d\n%s", g, tt.generation, c.logged.String())
+			}
+		})
+	}
+}
+
+func TestAnUnnamedLinkTouchesNoRecordOfUnknownOrigin(t *testing.T) {
+	t.Parallel()
+	c := newTown(t)
+	bob := events.Credential{Provider: "acme", Account: "id-of-bob"}
+	c.come(c.link(`{"provider":"acme"}`), "bob")
+	s, err := c.broker.Get(t.Context(), bob)
+	c.must(err)
+	s.Record.Subject = "" // as an import leaves it
+	_, err = c.broker.Put(t.Context(), refresh.Write{Record: s.Record, Revision: s.Revision})
+	c.must(err)
+	if s := c.come(c.link(`{"provider":"acme"}`), "bob"); s.status != http.StatusBadRequest || !strings.Contains(c.logged.String(), "perhaps somebody else's") {
+		t.Errorf("%d\n%s", s.status, c.logged.String())
+	}
+	_, err = c.writer.Tombstone(t.Context(), bob, refresh.StateRevoked)
+	c.must(err)
+	if s := c.come(c.link(`{"provider":"acme"}`), "bob"); s.status != http.StatusOK {
+		t.Errorf("a withdrawn one: %d\n%s", s.status, c.logged.String())
 	}
 }
 

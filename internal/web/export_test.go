@@ -10,5 +10,14 @@ func ExpiredLink(s *Server, provider, account string) (string, error) {
 	return s.publicURL + "/connect/" + provider + "?link=" + text, err
 }
 
+// MarkLife is how long a link that ends so much later is known to have been used.
+func MarkLife(left time.Duration) time.Duration {
+	now := time.Now()
+	return newLink("acme", now.Add(left)).markLife(now)
+}
+
+// Address returns how people reach a server, and whether its cookies are for https alone.
+func Address(s *Server) (publicURL string, secure bool) { return s.publicURL, s.secure }
+
 // CookieName is what the cookie for a state is called.
 func CookieName(s *Server, state string) string { return s.cookieName(state) }

@@ -81,13 +81,16 @@ func openLink(k *seal.Keyset, bucket, providerName, text string) (link, error) {
 	return l, nil
 }
 
-// takes reports whether the link is for whoever agreed. Where a provider does not say who that was, nobody can know better.
+// takes reports whether the link is for whoever agreed. An identity that was asked for must be shown. That of an account is not
+// asked for where a provider does not say who agreed, since nobody can know better.
 func (l link) takes(who enroll.Identity) bool {
 	switch {
-	case l.Identity == anyIdentity, !who.Known():
+	case l.Identity == anyIdentity:
 		return true
 	case l.Identity != "":
-		return who.Is(l.Identity)
+		return who.Shows(l.Identity)
+	case !who.Known():
+		return true
 	case l.Account != "":
 		return who.Is(l.Account)
 	}
@@ -97,9 +100,15 @@ func (l link) takes(who enroll.Identity) bool {
 // asksWho reports whether it matters who agrees.
 func (l link) asksWho() bool { return l.Account == "" || l.Identity != anyIdentity }
 
+// markLife is how long the mark of a link that is used now must stay: a session that began just before the link's end may come
+// back sessionLife later, and takes storeWithin to get here; a minute is for clocks.
+func (l link) markLife(now time.Time) time.Duration {
+	return max(0, l.Ends.Sub(now)) + sessionLife + storeWithin + time.Minute
+}
+
 // use marks a link as used, once.
 func (s *Server) use(ctx context.Context, l link) error {
-	err := s.broker.CreateEnrollment(ctx, l.usedKey(), nil, time.Until(l.Ends)+time.Minute)
+	err := s.broker.CreateEnrollment(ctx, l.usedKey(), nil, l.markLife(time.Now()))
 	if errors.Is(err, refresh.ErrConflict) {
 		return refuse(reasonLinkUsed, nil)
 	}
@@ -129,5 +138,6 @@ func (l link) hint() string {
 	if l.Identity == anyIdentity {
 		return ""
 	}
-	return cmp.Or(l.Identity, l.Account)
+	_, name := enroll.ParseIdentity(l.Identity)
+	return cmp.Or(name, l.Account)
 }

@@ -26,7 +26,9 @@ const (
 	reasonMixUp     reason = "the answer names another issuer than the one that was asked, or none: a mix-up, perhaps an attack"
 	reasonDeclined  reason = "the person, or the provider in their place, declined"
 	reasonIdentity  reason = "somebody else agreed than the link is for: a mistake, or an attempt to swap accounts"
-	reasonNameless  reason = "the link names no account, and the provider does not say who agreed: name the account when making links"
+	reasonTaken     reason = "the link names no account, and the one that the provider names is there already, perhaps somebody else's: name the account when making links"
+	reasonNoRefresh reason = "nothing is stored, so that a refresh token that works is not lost: see to the provider's definition"
+	reasonNameless  reason = "the link names no account, and the provider gives none that can be one: name the account when making links"
 	reasonUserinfo  reason = "the provider does not say who agreed: see to userinfo_url, and to the scopes it needs"
 	reasonChanged   reason = "the provider was applied anew, with another issuer or token URL, while somebody was there: they have to start again"
 	reasonCode      reason = "the provider gave no tokens for the code: see to what the error names, and to the provider's client"
@@ -41,11 +43,11 @@ const (
 // level says who should wake up: nobody for what people do, somebody for what keeps everybody out.
 func (r reason) level() zerolog.Level {
 	switch r {
-	case reasonUnusable, reasonKeys, reasonNATS, reasonNotStored, reasonAsked, reasonCode, reasonUserinfo:
+	case reasonUnusable, reasonKeys, reasonNATS, reasonNotStored, reasonAsked, reasonCode, reasonUserinfo, reasonNoRefresh:
 		return zerolog.ErrorLevel
 	case reasonNoLink, reasonLinkOver, reasonLinkUsed, reasonNoPage, reasonAnswer, reasonDeclined, reasonState:
 		return zerolog.InfoLevel
-	case reasonBrowser, reasonProvider, reasonMixUp, reasonIdentity, reasonNameless, reasonChanged, reasonStaleCode:
+	case reasonBrowser, reasonProvider, reasonMixUp, reasonIdentity, reasonTaken, reasonNameless, reasonChanged, reasonStaleCode:
 		return zerolog.WarnLevel
 	}
 	return zerolog.WarnLevel

@@ -10,6 +10,7 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"strings"
 	"time"
@@ -44,15 +45,25 @@ type Server struct {
 // New returns a Server whose listeners are somebody else's. cfg.PublicURL is required, and who may reach AdminHandler is the
 // caller's care.
 func New(cfg Config) *Server {
+	publicURL := normalURL(cfg.PublicURL)
 	s := &Server{
 		broker: cfg.Broker, writer: cfg.Writer, keys: cfg.Writer.Keys, bucket: cfg.Broker.Names().EnrollmentsBucket(),
-		publicURL: strings.TrimSuffix(cfg.PublicURL, "/"), secure: strings.HasPrefix(cfg.PublicURL, "https:"),
+		publicURL: publicURL, secure: strings.HasPrefix(publicURL, "https:"),
 		token: cfg.AdminToken, dashboard: cfg.Dashboard, exchange: cfg.Exchange, asker: refresh.NewAsker(nil), log: cfg.Log,
 	}
 	if s.exchange == nil {
-		s.exchange = refresh.NewHTTPExchange(refresh.HTTPExchangeConfig{})
+		s.exchange = refresh.NewHTTPExchange(refresh.HTTPExchangeConfig{Now: cfg.Writer.Now})
 	}
 	return s
+}
+
+// normalURL writes the scheme and the host in small letters, as browsers and providers compare them, and no slash at the end.
+func normalURL(address string) string {
+	if u, err := url.Parse(address); err == nil {
+		u.Host = strings.ToLower(u.Host)
+		address = u.String()
+	}
+	return strings.TrimSuffix(address, "/")
 }
 
 // Close closes the connections to providers that carry no request.

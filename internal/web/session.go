@@ -69,13 +69,32 @@ func (s *Server) resume(req *http.Request, state string) (session, error) {
 		return session{}, refuse(reasonBrowser, nil) // and the state stays, for the one whose it is
 	}
 	key := stateKey(state)
-	sealed, err := s.broker.TakeEnrollment(req.Context(), key)
+	var v session
+	_, err = s.broker.TakeEnrollment(req.Context(), key, func(sealed []byte) (err error) {
+		v, err = s.openSession(key, sealed, cookie.Value)
+		return err
+	})
+	var refused *refusal
 	switch {
+	case errors.As(err, &refused):
+		return session{}, err
 	case errors.Is(err, refresh.ErrNotFound), errors.Is(err, refresh.ErrConflict):
 		return session{}, refuse(reasonState, nil)
 	case err != nil:
 		return session{}, refuse(reasonNATS, err)
 	}
+	switch {
+	case time.Now().After(v.Ends):
+		return session{}, refuse(reasonState, nil)
+	case v.Provider != req.PathValue("provider"):
+		return session{}, refuse(reasonProvider, nil)
+	}
+	v.Link.Provider = v.Provider
+	return v, nil
+}
+
+// openSession reads a session for its own browser: from any other it stays, for the one whose it is.
+func (s *Server) openSession(key string, sealed []byte, browser string) (session, error) {
 	data, err := s.keys.Grant.Open(sealed, s.sessionBinding(key))
 	if err != nil {
 		return session{}, refuse(reasonKeys, err)
@@ -84,16 +103,10 @@ func (s *Server) resume(req *http.Request, state string) (session, error) {
 	if err := json.Unmarshal(data, &v); err != nil {
 		return session{}, refuse(reasonKeys, nil)
 	}
-	hash := sha256.Sum256([]byte(cookie.Value))
-	switch {
-	case subtle.ConstantTimeCompare(hash[:], v.Browser) != 1:
+	hash := sha256.Sum256([]byte(browser))
+	if subtle.ConstantTimeCompare(hash[:], v.Browser) != 1 {
 		return session{}, refuse(reasonBrowser, nil)
-	case time.Now().After(v.Ends):
-		return session{}, refuse(reasonState, nil)
-	case v.Provider != req.PathValue("provider"):
-		return session{}, refuse(reasonProvider, nil)
 	}
-	v.Link.Provider = v.Provider
 	return v, nil
 }
 

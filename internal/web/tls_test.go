@@ -76,6 +76,20 @@ func (a *authority) client(certs ...tls.Certificate) *http.Client {
 	return &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 }
 
+func TestCookiesAreSafeHoweverTheURLIsWritten(t *testing.T) {
+	t.Parallel()
+	c := newTown(t)
+	for written, want := range map[string]string{
+		"HTTPS://Connect.example.com/": "https://connect.example.com", "https://connect.example.com": "https://connect.example.com",
+	} {
+		s := web.New(web.Config{Broker: c.broker, Writer: c.writer, PublicURL: written})
+		defer s.Close()
+		if at, secure := web.Address(s); at != want || !secure || !strings.HasPrefix(web.CookieName(s, "state"), "__Host-") {
+			t.Errorf("%s: %s, secure %t, cookie %s", written, at, secure, web.CookieName(s, "state"))
+		}
+	}
+}
+
 func TestClientCertificates(t *testing.T) {
 	t.Parallel()
 	c := newTown(t)

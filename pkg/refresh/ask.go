@@ -21,6 +21,8 @@ import (
 //
 // Concurrency: safe for any number of goroutines.
 type Asker struct {
+	// Now is NATS time, by which client assertions are dated; set it before use. nil: the local clock.
+	Now    func() time.Time
 	routes routes
 }
 
@@ -36,6 +38,13 @@ func NewAsker(dial func(ctx context.Context, network, addr string) (net.Conn, er
 
 // CloseIdle closes the connections that carry no request.
 func (a *Asker) CloseIdle() { a.routes.closeIdle() }
+
+func (a *Asker) now() time.Time {
+	if a.Now == nil {
+		return time.Now()
+	}
+	return a.Now()
+}
 
 // Fetch gets a document that d's provider publishes, within the provider's timeout. It is no error that the answer is not 200.
 func (a *Asker) Fetch(ctx context.Context, d *provider.Definition, address string) (status int, body []byte, err error) {
@@ -69,7 +78,7 @@ func (a *Asker) Fetch(ctx context.Context, d *provider.Definition, address strin
 // Active asks whether a refresh token is still good (RFC 7662 section 2.1). "Not active" may also mean that the provider
 // does not answer for refresh tokens.
 func (a *Asker) Active(ctx context.Context, d *provider.Definition, clientSecret, refreshToken seal.Secret) (bool, error) {
-	said, err := a.post(ctx, d, clientSecret, endpoint{"introspect_url", d.IntrospectURL}, refreshToken)
+	said, err := a.post(ctx, d, clientSecret, endpoint{"introspect_url", d.IntrospectURL}, aboutRefreshToken(refreshToken))
 	if err != nil {
 		return false, fmt.Errorf("introspect: %w", err)
 	}
@@ -85,14 +94,27 @@ func (a *Asker) Active(ctx context.Context, d *provider.Definition, clientSecret
 // Revoke withdraws a refresh token (RFC 7009 section 2.1). A provider that does not know it any more is content. The error is an
 // *AskError when the provider answered otherwise.
 func (a *Asker) Revoke(ctx context.Context, d *provider.Definition, clientSecret, refreshToken seal.Secret) error {
-	said, err := a.post(ctx, d, clientSecret, endpoint{"revoke_url", d.RevokeURL}, refreshToken)
+	return a.revoke(ctx, d, clientSecret, aboutRefreshToken(refreshToken))
+}
+
+// RevokeAccess is Revoke for an access token.
+func (a *Asker) RevokeAccess(ctx context.Context, d *provider.Definition, clientSecret, accessToken seal.Secret) error {
+	return a.revoke(ctx, d, clientSecret, question{accessToken, "access_token"})
+}
+
+func (a *Asker) revoke(ctx context.Context, d *provider.Definition, clientSecret seal.Secret, q question) error {
+	said, err := a.post(ctx, d, clientSecret, endpoint{"revoke_url", d.RevokeURL}, q)
 	if err != nil {
 		return fmt.Errorf("revoke: %w", err)
 	}
-	if said.status != http.StatusOK && said.status != http.StatusNoContent {
-		return fmt.Errorf("revoke: %w", newAskError(d, said, clientSecret, refreshToken))
+	if said.status == http.StatusOK || said.status == http.StatusNoContent {
+		return nil
 	}
-	return nil
+	refused := newAskError(d, said, clientSecret, q.token)
+	if said.status == http.StatusBadRequest && (refused.Code == "invalid_token" || refused.Code == "invalid_grant") {
+		return nil // it is dead already; by the RFC that is a 200, which some providers do not know
+	}
+	return fmt.Errorf("revoke: %w", refused)
 }
 
 // AskError is a provider's refusal to answer what an Asker asked.
@@ -128,12 +150,20 @@ func newAskError(d *provider.Definition, said answer, sent ...seal.Secret) *AskE
 
 var errNoAnswer = errors.New("no answer")
 
-// post sends a form about a refresh token within the provider's timeout.
-func (a *Asker) post(ctx context.Context, d *provider.Definition, clientSecret seal.Secret, at endpoint, token seal.Secret) (answer, error) {
+// question is what is asked about: a token, and its kind (token_type_hint, RFC 7009 section 2.1 and RFC 7662 section 2.1).
+type question struct {
+	token seal.Secret
+	kind  string
+}
+
+func aboutRefreshToken(token seal.Secret) question { return question{token, "refresh_token"} }
+
+// post sends a form about a token within the provider's timeout.
+func (a *Asker) post(ctx context.Context, d *provider.Definition, clientSecret seal.Secret, at endpoint, q question) (answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, d.Timing().Timeout)
 	defer cancel()
-	form := url.Values{"token": {token.Reveal()}, "token_type_hint": {"refresh_token"}}
-	req, err := newPost(at, d, clientSecret, form, time.Now())
+	form := url.Values{"token": {q.token.Reveal()}, "token_type_hint": {q.kind}}
+	req, err := newPost(at, d, clientSecret, form, a.now())
 	if err != nil {
 		return answer{}, err
 	}

@@ -23,7 +23,7 @@ func fullRecord() refresh.Record {
 	return refresh.Record{
 		V: 1, Provider: "acme", Account: "team/alice@example.com", GrantID: "abcdefghijklmnop", Generation: 2, Version: 7,
 		State: refresh.StateRetrying, Paused: &provider.Pause{By: "operator", Until: noon.Add(time.Hour), Reason: "maintenance"},
-		Scopes: []string{"read", "write"}, TokenType: "Bearer", IssuedAt: noon, ExpiresAt: noon.Add(time.Hour),
+		Scopes: []string{"read", "write"}, TokenType: "Bearer", Subject: "248289761001", IssuedAt: noon, ExpiresAt: noon.Add(time.Hour),
 		RefreshAt: noon.Add(40 * time.Minute), GrantExpiresAt: noon.Add(90 * 24 * time.Hour),
 		Policy:  &refresh.Policy{Cron: "@daily", KeepAlive: provider.Duration(24 * time.Hour)},
 		Claim:   &refresh.Claim{Attempt: "attempt2", Worker: "w2", TTL: provider.Duration(25 * time.Second), At: noon.Add(41 * time.Minute)},

@@ -44,6 +44,9 @@ type HTTPExchangeConfig struct {
 	MaxIdlePerHost int
 	// UserAgent of the requests. Default "freshet".
 	UserAgent string
+	// Now is NATS time, by which the assertions of requests are dated whose ticket does not say how far it is from the local clock. nil:
+	// the local clock.
+	Now func() time.Time
 }
 
 func (c HTTPExchangeConfig) withDefaults() HTTPExchangeConfig {
@@ -62,6 +65,7 @@ type HTTPExchange struct {
 	dialer    dialer
 	idle      pool
 	userAgent string
+	now       func() time.Time // nil: the local clock
 }
 
 var _ Exchanger = (*HTTPExchange)(nil)
@@ -81,7 +85,7 @@ func NewHTTPExchange(cfg HTTPExchangeConfig) *HTTPExchange {
 		d.dial = (&net.Dialer{Timeout: dialTimeout}).DialContext
 		d.outside, d.inside = new(guard), &guard{private: true}
 	}
-	return &HTTPExchange{dialer: d, idle: pool{most: cfg.MaxIdlePerHost}, userAgent: cfg.UserAgent}
+	return &HTTPExchange{dialer: d, idle: pool{most: cfg.MaxIdlePerHost}, userAgent: cfg.UserAgent, now: cfg.Now}
 }
 
 // CloseIdle closes the connections that carry no request.
@@ -148,6 +152,9 @@ const maxUnwritten = 3
 // send writes the request, once. Without a connection not one byte was written; with one some were, since begun, and an
 // error means that not all of them were.
 func (e *HTTPExchange) send(ctx context.Context, r Request) (c *conn, begun time.Time, err error) {
+	if r.Ticket.Skew == 0 && e.now != nil {
+		r.Ticket.Skew = int64(time.Until(e.now()))
+	}
 	req, err := newTokenRequest(r)
 	if err != nil {
 		return nil, begun, err

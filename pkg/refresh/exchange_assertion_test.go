@@ -164,6 +164,30 @@ func TestPrivateKeyProvesTheClient(t *testing.T) {
 	}
 }
 
+func TestAssertionsAreDatedInNATSTime(t *testing.T) {
+	t.Parallel()
+	k := newKeyPair(t, "ES256")
+	s := newSigningServer(t, nil, k.public)
+	d := s.definition(k)
+	ahead := func() time.Time { return time.Now().Add(time.Hour) }
+	asker := refresh.NewAsker(nil)
+	defer asker.CloseIdle()
+	asker.Now = ahead
+	for name, ask := range map[string]func(){
+		"code": func() {
+			newTestExchange(t, refresh.HTTPExchangeConfig{Now: ahead}).Redeem(t.Context(), d, k.private, url.Values{"grant_type": {"authorization_code"}})
+		},
+		"introspection": func() { _, _ = asker.Active(t.Context(), d, k.private, seal.NewSecret("rt")) },
+		"revocation":    func() { _ = asker.Revoke(t.Context(), d, k.private, seal.NewSecret("rt")) },
+	} {
+		ask()
+		_, claims := claims(t, s.last()["client_assertion"])
+		if issued := time.Unix(int64(claims["iat"].(float64)), 0); time.Until(issued) < 30*time.Minute {
+			t.Errorf("%s: issued at %s", name, issued)
+		}
+	}
+}
+
 func TestAssertionsForSomebodyElseAreRefused(t *testing.T) {
 	t.Parallel()
 	k, other := newKeyPair(t, "ES256"), newKeyPair(t, "ES256")

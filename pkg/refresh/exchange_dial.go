@@ -152,7 +152,7 @@ func askProxy(c net.Conn, through *url.URL, addr string) error {
 	if err != nil {
 		return fmt.Errorf("ask the proxy: %w", err)
 	}
-	if resp.StatusCode != http.StatusOK || in.Buffered() > 0 {
+	if resp.StatusCode/100 != 2 || in.Buffered() > 0 {
 		return fmt.Errorf("%w: HTTP %d", errProxy, resp.StatusCode)
 	}
 	return nil

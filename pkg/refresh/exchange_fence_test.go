@@ -229,7 +229,11 @@ func tunnel(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		panic(err)
 	}
-	_, _ = io.WriteString(down, "HTTP/1.1 200 OK\r\n\r\n")
+	status := "200 OK"
+	if r.TLS != nil {
+		status = "204 Tunnelled" // any 2xx will do
+	}
+	_, _ = io.WriteString(down, "HTTP/1.1 "+status+"\r\n\r\n")
 	go func() {
 		_, _ = io.Copy(up, down)
 		_ = up.Close()

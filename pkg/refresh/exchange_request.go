@@ -59,9 +59,11 @@ func encodeBody(at endpoint, d *provider.Definition, form url.Values) (body, con
 	if d.TokenFormat != provider.FormatJSON || at.setting != "token_url" {
 		return form.Encode(), "application/x-www-form-urlencoded"
 	}
-	object := make(map[string]string, len(form))
-	for name := range form {
-		object[name] = form.Get(name)
+	object := make(map[string]any, len(form))
+	for name, values := range form {
+		if object[name] = form.Get(name); len(values) > 1 {
+			object[name] = values // as resource may have (RFC 8707 section 2); JSON has no other way to repeat a member
+		}
 	}
 	data, _ := json.Marshal(object) // strings: cannot fail
 	return string(data), "application/json"

@@ -50,6 +50,7 @@ type Record struct {
 	Scopes         []string        `json:"scopes,omitempty"`
 	Narrowed       []string        `json:"narrowed,omitempty"` // scopes asked for and not granted
 	TokenType      string          `json:"token_type,omitempty"`
+	Subject        string          `json:"subject,omitempty"`   // who agreed, in the provider's words (sub); empty: not known
 	GrantedAt      time.Time       `json:"granted_at,omitzero"` // when a person agreed; zero: not known
 	IssuedAt       time.Time       `json:"issued_at,omitzero"`
 	ExpiresAt      time.Time       `json:"expires_at,omitzero"` // zero: the token has no end

@@ -38,8 +38,10 @@ type demand struct {
 
 // demanded is what became of a source's last demand.
 type demanded struct {
-	at  time.Time
-	err error
+	at   time.Time
+	err  error
+	past Token // what it was to replace
+	open bool  // it ended because nobody waited any more: nothing has been decided
 }
 
 // renew returns a token newer than the one in w. Where there is none it asks for one, in company of all in this process who
@@ -82,13 +84,20 @@ func (s *source) join(w wish) (*held, *demand, error) {
 		d := s.demand
 		d.refused, d.report, d.until = d.refused || w.refused, d.report || w.report, later(d.until, w.until)
 		return nil, d, nil
-	case time.Since(s.answered.at) >= demandAgain:
+	case time.Since(s.answered.at) >= demandAgain, s.stillOpen():
 		return s.begin(w)
 	case s.answered.err != nil:
 		return nil, nil, s.answered.err
 	default:
 		return nil, nil, s.notRenewed("one was asked for less than " + demandAgain.String() + " ago")
 	}
+}
+
+// stillOpen reports whether the last demand ended with the patience of those who waited, and what it asked for has not come since:
+// whoever has more patience goes on with it. What has come ends it, so that a server that refuses everything costs no more by being
+// asked in a hurry. The caller holds mu.
+func (s *source) stillOpen() bool {
+	return s.answered.open && !s.newest.token.newer(s.answered.past)
 }
 
 // begin starts a demand. The caller holds mu.
@@ -125,9 +134,9 @@ func (s *source) notRenewed(why string) error {
 
 // pursue carries a demand to its end.
 func (s *source) pursue(d *demand) {
-	err := s.ask(d)
+	open, err := s.ask(d)
 	s.mu.Lock()
-	s.demand, s.answered = nil, demanded{at: time.Now(), err: err}
+	s.demand, s.answered = nil, demanded{at: time.Now(), err: err, past: d.past, open: open}
 	d.err = err
 	report := d.report && err != nil && !errors.Is(err, ErrClosed)
 	s.mu.Unlock()
@@ -138,35 +147,35 @@ func (s *source) pursue(d *demand) {
 }
 
 // ask looks whether there is a newer token, asks for one where there is none, and does so again until there is, or something
-// speaks against it, or nobody waits any more.
-func (s *source) ask(d *demand) error {
+// speaks against it, or nobody waits any more: then it is open.
+func (s *source) ask(d *demand) (open bool, err error) {
 	failures := -1 // of the record as it was first seen
 	var trouble error
 	for pause := firstDemand; ; pause = min(2*pause, maxDemand) {
 		r := s.client.look(s.client.ctx, s.cred)
 		s.note(r)
 		if s.beyond(d.past) != nil {
-			return nil
+			return false, nil
 		}
 		if err := s.hopeless(r, failures); err != nil {
-			return err
+			return false, err
 		}
 		if trouble = r.err; !r.unanswered() {
 			failures = r.failures
 			trouble = s.client.queue(s.cred, s.job(d, r))
 		}
 		if errors.Is(trouble, ErrPermission) {
-			return trouble
+			return false, trouble
 		}
 		switch came, over := s.await(d, pause); {
 		case came:
-			return nil
+			return false, nil
 		case s.client.ctx.Err() != nil:
-			return fmt.Errorf("%s: %w", s.cred, ErrClosed)
+			return false, fmt.Errorf("%s: %w", s.cred, ErrClosed)
 		case over && trouble != nil:
-			return fmt.Errorf("%w: %w", s.notRenewed("it could not be asked for"), trouble)
+			return true, fmt.Errorf("%w: %w", s.notRenewed("it could not be asked for"), trouble)
 		case over:
-			return s.notRenewed("none came in time")
+			return true, s.notRenewed("none came in time")
 		}
 	}
 }

@@ -22,7 +22,8 @@ func (c *Client) Token(ctx context.Context, id string) (Token, error) {
 
 // TokenFor is Token for somebody who needs it for a while: where the token lives shorter than least it asks for a refresh, once
 // for all who want the same, and waits for the newer token. When none comes, or it does not live that long either, it returns
-// the best there is together with ErrNotRenewed; without any the Token is zero.
+// the best there is together with ErrNotRenewed; without any the Token is zero. Where the token's whole life was no longer than least,
+// a refresh would bring nothing better, so none is asked for.
 //
 // It needs the permissions of a demand: see the package doc. For one credential it asks at most every half minute.
 func (c *Client) TokenFor(ctx context.Context, id string, least time.Duration) (Token, error) {
@@ -37,6 +38,9 @@ func (c *Client) TokenFor(ctx context.Context, id string, least time.Duration) (
 	known, err := s.known(ctx)
 	if err != nil || known.lives(least) {
 		return known, err
+	}
+	if known.usable(time.Now()) && known.life > 0 && known.life <= least {
+		return known, s.notRenewed(fmt.Sprintf("tokens of its provider live for %s, and not longer than %s: ask for less", known.life, least))
 	}
 	h, err := s.renew(ctx, wish{past: known, until: c.patience(ctx)})
 	switch {

@@ -77,10 +77,28 @@ func TestTokenEndsWithItsContext(t *testing.T) {
 	wantErr(t, err, why)
 }
 
+func TestTokenForDoesNotAskForWhatNoTokenHas(t *testing.T) {
+	t.Parallel()
+	b, c := setup(t, tokens.Config{Wait: patience})
+	r := record("alice")
+	b.put(r, access(1))
+	l := b.newLane("")
+	for _, least := range []time.Duration{r.ExpiresAt.Sub(r.IssuedAt), 24 * time.Hour} {
+		tok, err := c.TokenFor(t.Context(), "acme/alice", least)
+		if !errors.Is(err, tokens.ErrNotRenewed) || tok.AccessToken.Reveal() != access(1) {
+			t.Errorf("%s: version %d, %v", least, tok.Version, err)
+		}
+	}
+	if n := l.asked(); n != 0 {
+		t.Errorf("asked %d times", n)
+	}
+}
+
 func TestTokenForAsksWhenTheTokenIsTooShort(t *testing.T) {
 	t.Parallel()
 	b, c := setup(t, tokens.Config{Wait: patience})
 	r := record("alice")
+	r.IssuedAt = r.IssuedAt.Add(-2 * time.Hour)
 	b.put(r, access(1))
 	l := b.newLane("")
 	refreshes := l.work(func() refresh.Record { r := r; r.ExpiresAt = r.ExpiresAt.Add(2 * time.Hour); return r }())

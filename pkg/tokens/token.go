@@ -26,6 +26,8 @@ type Token struct {
 	// Meta is what else the provider said beside the token, such as instance_url: a JSON object, or nil. It is
 	// not secret.
 	Meta json.RawMessage
+
+	life time.Duration // from its issue to its end; 0: not known, or no end
 }
 
 // OAuth2 returns the token in the form that golang.org/x/oauth2 and its users take. Its Extra method finds the
@@ -89,6 +91,9 @@ func read(keys refresh.Keys, c events.Credential, r *refresh.Record, now time.Ti
 	t := Token{
 		Credential: c, AccessToken: access, TokenType: r.TokenType, ExpiresAt: r.ExpiresAt, Scopes: r.Scopes,
 		Generation: r.Generation, Version: r.Version, Meta: r.Meta,
+	}
+	if !r.ExpiresAt.IsZero() && !r.IssuedAt.IsZero() {
+		t.life = r.ExpiresAt.Sub(r.IssuedAt)
 	}
 	out := reading{
 		token: t, refreshAt: r.RefreshAt, err: whyUnusable(t, r.State, now),

@@ -77,7 +77,7 @@ func (t *transport) renew(ctx context.Context, used *held, again repeat) *held {
 	}
 	newer, err := s.renew(ctx, w)
 	if err != nil {
-		return nil // OnError has heard of it
+		return nil // OnError has heard why, of the demand that told it first, unless the request itself has ended
 	}
 	return newer
 }

@@ -271,6 +271,64 @@ func TestTransportWaitsNoLongerThanItSays(t *testing.T) {
 	})
 }
 
+// A demand that an impatient caller gave up is there for one with more patience, and costs no second refresh.
+func TestAnImpatientCallerDoesNotSpeakForTheOthers(t *testing.T) {
+	t.Parallel()
+	inBubble(t, tokens.Config{}, func(t *testing.T, b *bucket, c *tokens.Client) {
+		r := record("alice")
+		b.put(r, access(1))
+		l := b.newLane("")
+		refused, err := c.Token(t.Context(), "acme/alice")
+		if err != nil {
+			t.Fatal(err)
+		}
+		soon, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_, err = c.Renew(soon, refused)
+		wantErr(t, err, tokens.ErrNotRenewed)
+		synctest.Wait()
+		time.AfterFunc(2*time.Second, func() {
+			r.Version = 2
+			b.tell(b.put(r, access(2)))
+		})
+		late, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		newer, err := c.Renew(late, refused)
+		if err != nil || newer.Version != 2 {
+			t.Fatalf("version %d, %v", newer.Version, err)
+		}
+		if n := l.asked(); n != 1 {
+			t.Errorf("%d jobs, want 1", n)
+		}
+	})
+}
+
+// What comes after an impatient caller has gone ends its demand all the same.
+func TestAnImpatientCallerCostsNoMoreThanOthers(t *testing.T) {
+	t.Parallel()
+	inBubble(t, tokens.Config{}, func(t *testing.T, b *bucket, c *tokens.Client) {
+		r := record("alice")
+		b.put(r, access(1))
+		l := b.newLane("")
+		for version := uint64(1); version <= 2; version++ {
+			refused, err := c.Token(t.Context(), "acme/alice")
+			if err != nil || refused.Version != version {
+				t.Fatalf("version %d, %v", refused.Version, err)
+			}
+			soon, cancel := context.WithTimeout(t.Context(), time.Second)
+			_, err = c.Renew(soon, refused)
+			cancel()
+			wantErr(t, err, tokens.ErrNotRenewed)
+			if _, msg, ok := l.next(time.Second); ok != (version == 1) || ok && msg.DoubleAck(t.Context()) != nil {
+				t.Fatalf("version %d: asked for: %t", version, ok)
+			}
+			r.Version = 2
+			b.tell(b.put(r, access(2)))
+			synctest.Wait()
+		}
+	})
+}
+
 // The queue refuses a second job for a credential, and the first may ask for less.
 func TestADemandOutlivesAJobThatAsksForLess(t *testing.T) {
 	t.Parallel()
