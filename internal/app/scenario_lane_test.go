@@ -208,8 +208,8 @@ func TestMostUrgentFirstAfterAPause(t *testing.T) {
 		time.Sleep(5 * time.Minute)
 		var order []int
 		for _, e := range f.ended() {
-			if e.Attempt == "" {
-				t.Logf("ended without an attempt: %s at %v: %s", e.Credential, e.At, e.Decision.Why)
+			if e.Class != refresh.ClassOK {
+				t.Logf("ended without a request: %s at %v: %s %s, %v", e.Credential, e.At, e.Class, e.Decision.Why, e.Err)
 				continue
 			}
 			var i int
@@ -225,7 +225,8 @@ func TestMostUrgentFirstAfterAPause(t *testing.T) {
 			}
 		}
 		if len(order) != n || len(slices.Compact(slices.Sorted(slices.Values(order)))) != n {
-			t.Errorf("%d attempts, want %d: %v", len(order), n, order)
+			t.Errorf("%d refreshed, want %d: %v", len(order), n, order)
 		}
+		f.wantCleanLedger()
 	})
 }

@@ -79,7 +79,7 @@ func TestRecoveredOutcomeWaitsUntilItIsTold(t *testing.T) {
 
 				w.must(k.log.Close())
 				k = w.worker("w1")
-				wantResult(t, k.recover(w.ctx)[0], refresh.VerdictAck, refresh.ClassOK)
+				wantResult(t, k.recover(w.ctx)[0], refresh.VerdictAck, refresh.ClassFresh)
 				k.wantJournal(t, 0, 1)
 				if told := w.told(c); len(told) != 1 || told[0].Data.Version != 2 || told[0].Data.Reason != events.ReasonRecovered {
 					t.Errorf("told %+v", told)
