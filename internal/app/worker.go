@@ -147,7 +147,8 @@ func (w *Worker) build() error {
 	w.engine = refresh.NewEngine(refresh.Config{
 		Worker: w.cfg.Name, Store: w.broker, Exchange: exchange, Journal: outcomes, Teller: w.events,
 		Keys: refresh.Keys{Bucket: w.broker.Names().TokensBucket(), Grant: w.cfg.Grant, Access: w.cfg.Access},
-		Peek: w.broker.Peek, Provider: w.providers.get, Now: w.broker.Now, Ready: ready, Observe: w.observe, Step: w.cfg.Step,
+		Peek: w.broker.Peek, Epoch: w.broker.Epoch, Provider: w.providers.get, Now: w.broker.Now,
+		Ready: ready, Observe: w.observe, Step: w.cfg.Step,
 		Active: w.asker.Active, Revoke: w.asker.Revoke, Recall: w.recall,
 		Suspect: func(name string, at time.Time) bool { return w.providers.suspect(name, at, w.broker.Now()) },
 	})
@@ -214,7 +215,7 @@ func (w *Worker) recoverJournal(ctx context.Context) error {
 	defer tick.Stop()
 	checkRecent, connections := true, uint64(0)
 	for {
-		if n := w.cfg.Conn.Stats().Reconnects; n != connections {
+		if n := w.broker.Epoch(); n != connections {
 			checkRecent, connections = true, n // a server that restarted may have forgotten what it acknowledged
 		}
 		warnOffset(w.log, w.broker, &w.quiet)

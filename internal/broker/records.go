@@ -43,6 +43,9 @@ func (b *Broker) Peek(ctx context.Context, c events.Credential) (refresh.Stored,
 	return readRecord(key, m)
 }
 
+// Epoch counts the connections: a server that lost power may have lost what it acknowledged before the present one.
+func (b *Broker) Epoch() uint64 { return b.nc.Stats().Reconnects }
+
 // directly reads a message that came with its place in the stream as headers.
 func directly(msg *nats.Msg) (stored, error) {
 	if status := first(msg.Header, "Status"); status != "" {

@@ -26,6 +26,10 @@ type Config struct {
 	// Peek reads a record as some replica holds it, perhaps an older one, where that is cheaper. An attempt may begin with
 	// it, because its claim is conditional; nothing else is decided on it. Optional.
 	Peek func(ctx context.Context, c events.Credential) (Stored, error)
+	// Epoch changes whenever the store may have lost what it acknowledged: with each connection to it. Records that the engine
+	// committed in the present epoch are remembered and serve as a first look, as Peek's do. Optional: without it nothing is
+	// remembered.
+	Epoch func() uint64
 	// Now is NATS time.
 	Now func() time.Time
 	// Ready is asked before a claim; an error means that no attempt may start, such as a journal that cannot be
@@ -88,6 +92,7 @@ type Engine struct {
 	cfg     Config
 	secrets secretOrder
 	flying  sync.Map // attempts whose own job still settles them
+	memory  memory
 }
 
 // NewEngine returns an engine.
@@ -129,12 +134,9 @@ func (e *Engine) do(ctx context.Context, c events.Credential, job Job) Result {
 // tryPeek acts on a record that may be old, if it asks for an attempt; done is false when it does not, or when it is old
 // indeed.
 func (e *Engine) tryPeek(ctx context.Context, c events.Credential, job Job, d *provider.Definition) (res Result, done bool) {
-	if e.cfg.Peek == nil {
+	stored, ok := e.firstLook(ctx, c, job)
+	if !ok {
 		return Result{}, false
-	}
-	stored, err := e.cfg.Peek(ctx, c)
-	if err != nil {
-		return Result{}, false // whatever it is, the leader's word counts
 	}
 	dec := e.decide(job, stored, d)
 	if dec.Action != ActionAttempt || dec.Doubt != nil {
@@ -143,6 +145,18 @@ func (e *Engine) tryPeek(ctx context.Context, c events.Credential, job Job, d *p
 	e.at(StepRead)
 	res, again := e.attempt(ctx, job, stored, dec, d)
 	return res, !again
+}
+
+// firstLook returns a record that may be old, if there is one without asking the leader.
+func (e *Engine) firstLook(ctx context.Context, c events.Credential, job Job) (Stored, bool) {
+	if s, ok := e.recollect(c.Key(), job); ok {
+		return s, true
+	}
+	if e.cfg.Peek == nil {
+		return Stored{}, false
+	}
+	s, err := e.cfg.Peek(ctx, c)
+	return s, err == nil // whatever the error is, the leader's word counts
 }
 
 func (e *Engine) decide(job Job, s Stored, d *provider.Definition) Decision {

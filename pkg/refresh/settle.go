@@ -188,6 +188,9 @@ func (st *settlement) commit(ctx context.Context, cur Stored) (settled bool, err
 		return false, err
 	}
 	st.engine.at(StepCommitted)
+	if st.judged.Class == ClassOK {
+		st.engine.remember(st.outcome.Key, Stored{Record: next, Revision: rev})
+	}
 	return st.tell(ctx, Stored{Record: next, Revision: rev})
 }
 
