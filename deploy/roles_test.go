@@ -155,7 +155,7 @@ func (w *world) openReader() *tokens.Client {
 // writer stores grants under a role's user.
 func (w *world) writer(role string) (*broker.Broker, *enroll.Writer) {
 	b := w.broker(role)
-	return b, &enroll.Writer{Store: b, Teller: events.NewPublisher(b.JetStream(), b.Names()), Keys: w.keys(), Source: "freshet/test"}
+	return b, &enroll.Writer{Store: b, Teller: b.Publisher(), Keys: w.keys(), Source: "freshet/test"}
 }
 
 // login takes an account through the authorization code exchange.
@@ -340,7 +340,7 @@ func TestWhoMayTellWhat(t *testing.T) {
 				d = events.Data{Provider: "acme", Revision: 1}
 			}
 			e := events.Event{ID: role + "." + string(kind), Type: kind, Source: "freshet/test", Time: time.Now(), Data: d}
-			if err := events.NewPublisher(b.JetStream(), b.Names()).Publish(t.Context(), e); err != nil {
+			if err := b.Publisher().Publish(t.Context(), e); err != nil {
 				t.Errorf("%s may not tell %s: %v", role, kind, err)
 			}
 		}

@@ -152,7 +152,7 @@ func (c *cli) writer(b *broker.Broker) (*enroll.Writer, error) {
 		return nil, err
 	}
 	return &enroll.Writer{
-		Store: b, Teller: events.NewPublisher(b.JetStream(), b.Names()), Source: cliSource, Now: b.Now,
+		Store: b, Teller: b.Publisher(), Source: cliSource, Now: b.Now,
 		Keys: refresh.Keys{Bucket: b.Names().TokensBucket(), Grant: grant, Access: access},
 	}, nil
 }

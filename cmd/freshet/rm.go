@@ -17,7 +17,7 @@ func (c *cli) rmCommand() *cobra.Command {
 still in flight can bring it back. The provider is not told, so the grant there stays until it ends: freshet revoke first ends it.`
 	cmd.RunE = c.onCredential(func(ctx context.Context, b *broker.Broker, cred events.Credential) error {
 		c.measureClock(ctx, b)
-		w := enroll.Writer{Store: b, Teller: events.NewPublisher(b.JetStream(), b.Names()), Source: cliSource, Now: b.Now}
+		w := enroll.Writer{Store: b, Teller: b.Publisher(), Source: cliSource, Now: b.Now}
 		if _, err := w.Tombstone(ctx, cred, refresh.StateDeleted); err != nil {
 			return err
 		}

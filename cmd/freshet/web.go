@@ -13,7 +13,6 @@ import (
 	"github.com/freshetdev/freshet/internal/enroll"
 	"github.com/freshetdev/freshet/internal/flags"
 	"github.com/freshetdev/freshet/internal/web"
-	"github.com/freshetdev/freshet/pkg/events"
 	"github.com/freshetdev/freshet/pkg/refresh"
 	"github.com/freshetdev/freshet/pkg/seal"
 )
@@ -98,7 +97,7 @@ func (c *cli) runWeb(ctx context.Context, cfg web.Config) error {
 	}
 	cfg.Broker = b
 	cfg.Writer = &enroll.Writer{
-		Store: b, Teller: events.NewPublisher(b.JetStream(), b.Names()), Source: "freshet/web", Now: b.Now,
+		Store: b, Teller: b.Publisher(), Source: "freshet/web", Now: b.Now,
 		Keys: refresh.Keys{Bucket: b.Names().TokensBucket(), Grant: grant, Access: access},
 	}
 	return web.Run(ctx, cfg)

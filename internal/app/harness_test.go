@@ -99,7 +99,7 @@ func newFleet(t *testing.T, cfg fleetConfig) *fleet {
 	f.serveAuth()
 	f.acme = f.definition("acme", cfg.Provider)
 	f.apply(f.acme)
-	f.writer = &enroll.Writer{Store: f, Teller: events.NewPublisher(f.JetStream(), f.Names()), Keys: f.keys()}
+	f.writer = &enroll.Writer{Store: f, Teller: f.Publisher(), Keys: f.keys()}
 	for i := range cfg.Workers {
 		f.startWorker(fmt.Sprintf("w%d", i+1))
 	}

@@ -69,7 +69,7 @@ func ResumeLane(ctx context.Context, b *broker.Broker, name, by, source string) 
 
 // tellLane publishes an event about a lane; its id comes from the revision of the pause.
 func tellLane(ctx context.Context, b *broker.Broker, t events.Type, source string, d events.Data) error {
-	return events.NewPublisher(b.JetStream(), b.Names()).Publish(ctx, events.Event{
+	return b.Publisher().Publish(ctx, events.Event{
 		ID: events.ProviderEventID(t, d.Provider, d.Revision), Type: t, Source: source, Time: b.Now().UTC(), Data: d,
 	})
 }

@@ -35,7 +35,7 @@ func RunScheduler(ctx context.Context, cfg SchedulerConfig) error {
 		return stopped(ctx, err)
 	}
 	s, err := schedule.New(schedule.Config{
-		Records: b, Providers: b, Queue: b, Now: b.Now, Teller: events.NewPublisher(b.JetStream(), b.Names()), Source: "freshet/scheduler/" + cfg.Name,
+		Records: b, Providers: b, Queue: b, Now: b.Now, Teller: b.Publisher(), Source: "freshet/scheduler/" + cfg.Name,
 		Observer: schedulerObserver(cfg, log),
 	})
 	if err != nil {

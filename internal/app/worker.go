@@ -138,7 +138,7 @@ func (w *Worker) build() error {
 	w.exchange = refresh.NewHTTPExchange(refresh.HTTPExchangeConfig{Dial: w.cfg.Dial})
 	w.asker = refresh.NewAsker(w.cfg.Dial)
 	w.asker.Now = w.broker.Now
-	w.events = events.NewPublisher(w.broker.JetStream(), w.broker.Names())
+	w.events = w.broker.Publisher()
 	w.providers = newProviderTable(w.cfg.Grant, w.broker.Names())
 	if err := w.connectExchanger(); err != nil {
 		return err

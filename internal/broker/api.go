@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -11,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/freshetdev/freshet/pkg/events"
 	"github.com/freshetdev/freshet/pkg/refresh"
 )
 
@@ -88,6 +90,9 @@ func (b *Broker) publish(ctx context.Context, msg *nats.Msg) (jetstream.PubAck, 
 	if err != nil {
 		return jetstream.PubAck{}, err
 	}
+	if seq, ok := plainAck(reply.Data); ok {
+		return jetstream.PubAck{Sequence: seq}, nil
+	}
 	var ack pubAck
 	if err := json.Unmarshal(reply.Data, &ack); err != nil {
 		return jetstream.PubAck{}, fmt.Errorf("decode acknowledgement of %s: %w", msg.Subject, err)
@@ -96,6 +101,31 @@ func (b *Broker) publish(ctx context.Context, msg *nats.Msg) (jetstream.PubAck, 
 		return jetstream.PubAck{}, fmt.Errorf("publish %s: %w", msg.Subject, apiError(ack.Error))
 	}
 	return ack.PubAck, nil
+}
+
+// plainAck reads the usual acknowledgement, {"stream":"NAME", "seq":N}, which comes three times for each refresh. Anything else
+// is for a real parser.
+func plainAck(data []byte) (seq uint64, ok bool) {
+	head, tail, found := bytes.Cut(data, []byte(`"seq":`))
+	digits, isPlain := bytes.CutSuffix(tail, []byte("}"))
+	if !found || !isPlain || !bytes.HasPrefix(head, []byte(`{"stream":"`)) {
+		return 0, false
+	}
+	for _, d := range digits {
+		if d < '0' || d > '9' {
+			return 0, false
+		}
+		seq = 10*seq + uint64(d-'0')
+	}
+	return seq, 0 < len(digits) && len(digits) < 20
+}
+
+// Publisher returns a publisher of this namespace's events.
+func (b *Broker) Publisher() *events.Publisher {
+	return events.NewPublisherTo(func(ctx context.Context, msg *nats.Msg) error {
+		_, err := b.publish(ctx, msg)
+		return err
+	}, b.names)
 }
 
 // replace stores msg when the last message on its subject is at revision (0: there is none), and returns the new

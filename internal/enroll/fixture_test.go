@@ -62,7 +62,7 @@ func newHouse(t testing.TB) *house {
 		t.Fatal(err)
 	}
 	h.keys = refresh.Keys{Bucket: b.Names().TokensBucket(), Grant: keyset(t), Access: keyset(t)}
-	h.writer = &enroll.Writer{Store: b, Teller: events.NewPublisher(b.JetStream(), b.Names()), Keys: h.keys}
+	h.writer = &enroll.Writer{Store: b, Teller: b.Publisher(), Keys: h.keys}
 	return h
 }
 

@@ -26,7 +26,7 @@ func (f *Fleet) Enrol(ctx context.Context, n int) error {
 	}
 	defer b.Conn().Close()
 	w := &enroll.Writer{
-		Store: b, Teller: events.NewPublisher(b.JetStream(), b.Names()), Source: "freshet/fleet",
+		Store: b, Teller: b.Publisher(), Source: "freshet/fleet",
 		Keys: refresh.Keys{Bucket: b.Names().TokensBucket(), Grant: f.grant, Access: f.access},
 	}
 	first := len(f.Accounts())

@@ -10,7 +10,6 @@ import (
 	"github.com/freshetdev/freshet/internal/broker"
 	"github.com/freshetdev/freshet/internal/natstest"
 	"github.com/freshetdev/freshet/internal/schedule"
-	"github.com/freshetdev/freshet/pkg/events"
 	"github.com/freshetdev/freshet/pkg/refresh"
 )
 
@@ -30,7 +29,7 @@ func BenchmarkFill(b *testing.B) {
 	for b.Loop() {
 		ctx, cancel := context.WithCancel(b.Context())
 		s, err := schedule.New(schedule.Config{
-			Records: br, Providers: br, Queue: br, Teller: events.NewPublisher(br.JetStream(), br.Names()), Now: br.Now, Source: "s1",
+			Records: br, Providers: br, Queue: br, Teller: br.Publisher(), Now: br.Now, Source: "s1",
 			Observer: schedule.Observer{Rebuilt: func(got int, _ time.Duration) {
 				if got != n {
 					b.Errorf("read %d records", got)

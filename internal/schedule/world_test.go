@@ -43,7 +43,7 @@ func inWorld(t *testing.T, test func(w *world)) {
 		w.Broker, err = broker.New(nc, broker.Config{})
 		w.must(err)
 		w.do2(w.Setup(w.ctx, broker.SetupConfig{}))
-		w.teller = events.NewPublisher(w.JetStream(), w.Names())
+		w.teller = w.Publisher()
 		test(w)
 	})
 }

@@ -23,7 +23,7 @@ func (d *dev) startWeb(ctx context.Context, b *broker.Broker) (stop func(), err 
 		return nil, fmt.Errorf("listen for connect links: %w", err)
 	}
 	s := web.New(web.Config{Broker: b, PublicURL: "http://" + l.Addr().String(), Log: d.cfg.Log, Writer: &enroll.Writer{
-		Store: b, Teller: events.NewPublisher(b.JetStream(), b.Names()), Keys: d.node.keys(b), Source: "freshet/dev", Now: b.Now,
+		Store: b, Teller: b.Publisher(), Keys: d.node.keys(b), Source: "freshet/dev", Now: b.Now,
 	}})
 	srv := &http.Server{Handler: s.PublicHandler(), ReadHeaderTimeout: 10 * time.Second}
 	served := make(chan error, 1)

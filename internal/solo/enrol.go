@@ -12,7 +12,6 @@ import (
 	"github.com/freshetdev/freshet/internal/app"
 	"github.com/freshetdev/freshet/internal/broker"
 	"github.com/freshetdev/freshet/internal/enroll"
-	"github.com/freshetdev/freshet/pkg/events"
 	"github.com/freshetdev/freshet/pkg/provider"
 )
 
@@ -56,7 +55,7 @@ func (d *dev) enrol(ctx context.Context, b *broker.Broker, def provider.Definiti
 		return err
 	}
 	w := &enroll.Writer{
-		Store: b, Teller: events.NewPublisher(b.JetStream(), b.Names()), Keys: d.node.keys(b), Source: "freshet/dev", Now: b.Now,
+		Store: b, Teller: b.Publisher(), Keys: d.node.keys(b), Source: "freshet/dev", Now: b.Now,
 	}
 	g, logins := errgroup.WithContext(ctx)
 	g.SetLimit(enrolAtOnce)

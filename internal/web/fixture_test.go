@@ -131,7 +131,7 @@ func (c *town) openNATS() {
 	_, err = c.broker.Setup(c.t.Context(), broker.SetupConfig{})
 	c.must(err)
 	c.keys = refresh.Keys{Bucket: c.broker.Names().TokensBucket(), Grant: c.keyset(), Access: c.keyset()}
-	c.writer = &enroll.Writer{Store: c.broker, Teller: events.NewPublisher(c.broker.JetStream(), c.broker.Names()), Keys: c.keys}
+	c.writer = &enroll.Writer{Store: c.broker, Teller: c.broker.Publisher(), Keys: c.keys}
 }
 
 func (c *town) keyset() *seal.Keyset {

@@ -222,7 +222,7 @@ func (w *world) worker(name string, change ...func(*refresh.Config)) *worker {
 	w.journals = append(w.journals, log)
 	k := &worker{
 		store: &faultyStore{Store: w.Broker}, log: log, journal: &faultyJournal{Journal: workerJournal{log}},
-		teller: &faultyTeller{Teller: events.NewPublisher(w.JetStream(), w.Names())},
+		teller: &faultyTeller{Teller: w.Publisher()},
 	}
 	cfg := refresh.Config{
 		Worker: name, Store: k.store, Exchange: w.exchange, Journal: k.journal, Teller: k.teller, Keys: w.keys, Now: w.Now,

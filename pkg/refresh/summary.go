@@ -74,10 +74,12 @@ func (r *Record) Summary(announce Announcement) Summary {
 
 // Header returns the summary as message headers. Empty fields are left out.
 func (s Summary) Header() map[string][]string {
-	h := make(map[string][]string, 8)
+	h := make(map[string][]string, 16)
+	values := make([]string, 0, 13) // one piece of memory for all of them
 	set := func(name, value string) {
-		if value != "" {
-			h[name] = []string{value}
+		if n := len(values); value != "" {
+			values = append(values, value)
+			h[name] = values[n : n+1 : n+1]
 		}
 	}
 	set(headerState, string(s.State))

@@ -61,7 +61,7 @@ func (f *Fresh) Enrol(ctx context.Context, d provider.Definition, grants []authd
 
 func (f *Fresh) writer() *enroll.Writer {
 	return &enroll.Writer{
-		Store: f.Broker, Teller: events.NewPublisher(f.Broker.JetStream(), f.Broker.Names()), Source: "freshet/bench", Keys: f.keys(),
+		Store: f.Broker, Teller: f.Broker.Publisher(), Source: "freshet/bench", Keys: f.keys(),
 	}
 }
 

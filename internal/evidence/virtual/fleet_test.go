@@ -81,7 +81,7 @@ func newFleet(t *testing.T, cfg fleetConfig) *fleet {
 	f.acme = f.definition()
 	_, err = app.Apply(f.ctx, f.Broker, f.grant, f.acme, false)
 	f.must(err)
-	f.writer = &enroll.Writer{Store: f, Teller: events.NewPublisher(f.JetStream(), f.Names()), Keys: f.keys()}
+	f.writer = &enroll.Writer{Store: f, Teller: f.Publisher(), Keys: f.keys()}
 	for i := range cfg.Schedulers {
 		f.run(fmt.Sprintf("s%d", i+1), func(ctx context.Context, name string, nc *nats.Conn) error {
 			return app.RunScheduler(ctx, app.SchedulerConfig{Name: name, Conn: nc})
