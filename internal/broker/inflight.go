@@ -20,19 +20,21 @@ type inflight struct {
 	nc    *nats.Conn
 	inbox string          // a request's number follows
 	next  nats.ErrHandler // who else hears of the connection's errors; nil: nobody
+	idle  sync.Pool       // of *waiter
 
 	mu         sync.Mutex
 	subscribed bool
 	last       uint64
-	waiting    map[uint64]waiter // by number
+	waiting    map[uint64]*waiter // by number
 	watching   map[*watcher]struct{}
 	denied     error // the subscription that answers come to
 }
 
-// waiter waits for an answer to a request.
+// waiter waits for an answer to a request. It is used again once it had one.
 type waiter struct {
 	subject string
 	answer  chan answer // takes one
+	late    *time.Timer
 }
 
 type answer struct {
@@ -57,7 +59,7 @@ func inflightOn(nc *nats.Conn) *inflight {
 	}
 	f := &inflight{
 		nc: nc, inbox: nc.NewInbox() + ".", next: standing,
-		waiting: make(map[uint64]waiter), watching: make(map[*watcher]struct{}),
+		waiting: make(map[uint64]*waiter), watching: make(map[*watcher]struct{}),
 	}
 	nc.SetErrorHandler(f.hear)
 	disconnected := nc.DisconnectErrHandler()
@@ -96,25 +98,39 @@ func (f *inflight) hear(nc *nats.Conn, sub *nats.Subscription, err error) {
 // request sends msg and waits for its answer. Errors: ErrPermission, nats.ErrDisconnected, nats.ErrNoResponders, what ended ctx,
 // context.DeadlineExceeded after the given time.
 func (f *inflight) request(ctx context.Context, msg *nats.Msg, within time.Duration) (*nats.Msg, error) {
-	number, answered, err := f.enter(msg.Subject)
+	w := f.waiter(msg.Subject, within)
+	number, err := f.enter(w)
 	if err != nil {
 		return nil, err
 	}
-	defer f.leave(number)
 	msg.Reply = f.inbox + strconv.FormatUint(number, 36)
 	if err := f.nc.PublishMsg(msg); err != nil {
+		f.leave(number)
 		return nil, err
 	}
-	late := time.NewTimer(within)
-	defer late.Stop()
 	select {
-	case a := <-answered:
+	case a := <-w.answer:
+		w.late.Stop()
+		f.idle.Put(w) // it has had the one answer that it gets
 		return a.msg, a.err
 	case <-ctx.Done():
+		f.leave(number)
 		return nil, ctx.Err()
-	case <-late.C:
+	case <-w.late.C:
+		f.leave(number)
 		return nil, f.late()
 	}
+}
+
+// waiter returns one for a request that begins now.
+func (f *inflight) waiter(subject string, within time.Duration) *waiter {
+	w, ok := f.idle.Get().(*waiter)
+	if !ok {
+		w = &waiter{answer: make(chan answer, 1), late: time.NewTimer(within)}
+	}
+	w.late.Reset(within)
+	w.subject = subject
+	return w
 }
 
 // late says why there is no answer.
@@ -127,23 +143,22 @@ func (f *inflight) late() error {
 	return context.DeadlineExceeded
 }
 
-func (f *inflight) enter(subject string) (uint64, <-chan answer, error) {
-	w := waiter{subject: subject, answer: make(chan answer, 1)}
+func (f *inflight) enter(w *waiter) (number uint64, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if !f.subscribed {
 		sub, err := f.nc.Subscribe(f.inbox+"*", f.answer)
 		if err != nil {
-			return 0, nil, err
+			return 0, err
 		}
 		if err := sub.SetPendingLimits(-1, -1); err != nil { // an answer never blocks
-			return 0, nil, err
+			return 0, err
 		}
 		f.subscribed = true
 	}
 	f.last++
 	f.waiting[f.last] = w
-	return f.last, w.answer, nil
+	return f.last, nil
 }
 
 func (f *inflight) leave(number uint64) {
@@ -192,11 +207,11 @@ func (f *inflight) disconnected() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.denied = nil // the next connection asks again
-	f.fail(nats.ErrDisconnected, func(waiter) bool { return true })
+	f.fail(nats.ErrDisconnected, func(*waiter) bool { return true })
 }
 
 // fail ends the requests that match. The caller holds mu.
-func (f *inflight) fail(err error, match func(waiter) bool) {
+func (f *inflight) fail(err error, match func(*waiter) bool) {
 	for number, w := range f.waiting {
 		if match(w) {
 			delete(f.waiting, number)
@@ -221,7 +236,7 @@ func (f *inflight) failed(err error) {
 	if answers {
 		f.denied = denied
 	}
-	f.fail(denied, func(w waiter) bool { return answers || w.subject == subject })
+	f.fail(denied, func(w *waiter) bool { return answers || w.subject == subject })
 	for w := range f.watching {
 		if answers || subject == w.subject || strings.HasSuffix(w.subject, ".") && strings.HasPrefix(subject, w.subject) {
 			w.cancel(denied)

@@ -88,6 +88,9 @@ func (r Reply) without(secret seal.Secret) Reply {
 
 // inJSON reports whether our own JSON repeats a secret, as it is or with the escapes of a JSON string.
 func inJSON(data []byte, secret string) bool {
+	if len(data) == 0 || secret == "" {
+		return false
+	}
 	quoted, err := json.Marshal(secret)
 	return echoes(string(data), secret) || err == nil && echoes(string(data), string(quoted[1:len(quoted)-1]))
 }
@@ -104,7 +107,11 @@ func (m members) tokenType() string {
 // duration returns the first of the members that is a positive number of seconds.
 func (m members) duration(names ...string) time.Duration {
 	for _, name := range names {
-		secs, _ := strconv.ParseFloat(strings.TrimSpace(m.text(name)), 64) // infinite when out of range, 0 when no number
+		text := strings.TrimSpace(m.text(name))
+		if text == "" {
+			continue
+		}
+		secs, _ := strconv.ParseFloat(text, 64) // infinite when out of range, 0 when no number
 		switch {
 		case secs >= maxReplyLifetime.Seconds():
 			return maxReplyLifetime

@@ -7,6 +7,7 @@ import (
 	"mime"
 	"net/url"
 	"strings"
+	"unicode/utf8"
 )
 
 // members are the members of an answer by their exact names, each as JSON.
@@ -32,7 +33,11 @@ func readObject(body []byte) (members, error) {
 	if len(body) == 0 || body[0] != '{' {
 		return nil, fmt.Errorf("%w: it is no JSON object", ErrUnreadable)
 	}
-	if err := json.NewDecoder(bytes.NewReader(body)).Decode(&m); err != nil {
+	if json.Unmarshal(body, &m) == nil {
+		return m, nil
+	}
+	m = nil
+	if err := json.NewDecoder(bytes.NewReader(body)).Decode(&m); err != nil { // something follows it
 		return nil, fmt.Errorf("%w: its JSON is cut off or damaged", ErrUnreadable) // err would quote it
 	}
 	return m, nil
@@ -67,6 +72,8 @@ func rawText(raw json.RawMessage) string {
 		return ""
 	}
 	switch c := raw[0]; {
+	case c == '"' && bytes.IndexByte(raw, '\\') < 0 && utf8.Valid(raw):
+		return string(raw[1 : len(raw)-1])
 	case c == '"':
 		var s string
 		_ = json.Unmarshal(raw, &s) // checked when the object was read
