@@ -27,6 +27,17 @@ const (
 // the change, errDone with what was read.
 type edit func(refresh.Stored) (refresh.Write, error)
 
+// changer makes a change of what is stored.
+type changer func(ctx context.Context, c events.Credential, do edit) (refresh.Stored, error)
+
+// create is a change that expects no record: it reads only when there is one.
+func (w *Writer) create(ctx context.Context, c events.Credential, do edit) (refresh.Stored, error) {
+	if stored, done, err := w.write(ctx, refresh.Stored{}, do); done {
+		return stored, err
+	}
+	return w.change(ctx, c, do)
+}
+
 // change reads the record, edits it and writes it back, until it is known that the edit is stored.
 func (w *Writer) change(ctx context.Context, c events.Credential, do edit) (refresh.Stored, error) {
 	var failure error

@@ -31,7 +31,7 @@ type ImportConfig struct {
 	Writer *Writer
 	// Provider returns a definition with its defaults; ok is false for a provider that nobody has applied.
 	Provider func(name string) (d *provider.Definition, ok bool)
-	// Concurrency is how many grants are written at once; default 64.
+	// Concurrency is how many grants are written at once; default 256.
 	Concurrency int
 	// Progress hears how many lines were imported and how many were bad, after each line. nil: nobody does.
 	Progress func(done, bad int)
@@ -42,7 +42,7 @@ type ImportConfig struct {
 }
 
 func (c ImportConfig) withDefaults() ImportConfig {
-	c.Concurrency = cmp.Or(c.Concurrency, 64)
+	c.Concurrency = cmp.Or(c.Concurrency, 256)
 	if c.Progress == nil {
 		c.Progress = func(int, int) {}
 	}
@@ -83,7 +83,7 @@ type Report struct {
 
 // Import enrols a grant for each line. A bad line is reported and the rest goes on: bad are a line that is no such object,
 // an unknown provider, a credential that an earlier line has named (the earlier one counts), and a grant that its record has no
-// place for. It keeps eight bytes and a line number for each credential of the input, and nothing else that grows.
+// place for. Schedulers tell of each write when they see it. It keeps eight bytes and a line number for each credential of the input, and nothing else that grows.
 //
 // The import stops at the end of ctx, or when the store or the reader fails: no further line is read, those in hand are
 // finished, and the error says after which line it stopped. What is imported stays; importing it again gives each
@@ -216,10 +216,7 @@ func (im *importer) enroll(ctx context.Context, line importLine) error {
 	if im.cfg.Plan != nil {
 		return im.plan(ctx, line)
 	}
-	_, err := im.cfg.Writer.Enroll(ctx, d, line.credential, line.grant)
-	if errors.Is(err, ErrUntold) {
-		return nil // it is stored, and schedulers tell
-	}
+	_, err := im.cfg.Writer.store(ctx, d, line.credential, line.grant, im.cfg.Writer.create)
 	return err
 }
 

@@ -51,21 +51,30 @@ func (w *Writer) natsTime(local time.Time) time.Time {
 // known; refresh.ErrTooLarge; ErrUntold, with what is stored; anything else means that it is not known whether the
 // grant is stored.
 func (w *Writer) Enroll(ctx context.Context, d *provider.Definition, c events.Credential, g NewGrant) (refresh.Stored, error) {
+	stored, err := w.store(ctx, d, c, g, w.change)
+	if err != nil {
+		return refresh.Stored{}, err
+	}
+	return stored, w.tell(ctx, stored)
+}
+
+// store makes the grant the credential's next generation, and leaves the telling to whoever sees the write.
+func (w *Writer) store(ctx context.Context, d *provider.Definition, c events.Credential, g NewGrant, change changer) (refresh.Stored, error) {
 	g, err := checkEnrolment(d, c, g)
 	if err != nil {
 		return refresh.Stored{}, fmt.Errorf("enrol %s: %w", c, err)
 	}
 	e := enrolment{writer: w, definition: d, credential: c, grant: g, id: refresh.NewGrantID(), attempt: refresh.NewAttemptID()}
 	e.grant.StartedAt = w.natsTime(g.StartedAt)
-	stored, err := w.change(ctx, c, e.edit)
+	stored, err := change(ctx, c, e.edit)
 	if errors.Is(err, refresh.ErrTooLarge) && len(e.grant.Meta) > 0 {
 		e.grant.Meta = nil
-		stored, err = w.change(ctx, c, e.edit)
+		stored, err = change(ctx, c, e.edit)
 	}
 	if err != nil {
 		return refresh.Stored{}, fmt.Errorf("enrol %s: %w", c, err)
 	}
-	return stored, w.tell(ctx, stored)
+	return stored, nil
 }
 
 func checkEnrolment(d *provider.Definition, c events.Credential, g NewGrant) (NewGrant, error) {
