@@ -145,6 +145,7 @@ func (r *reader) provider(name string, where at, n ast.Node) {
 	maps.Copy(known, r.dialect(d))
 	r.fields("", n, known)
 	r.presetFaults(presetErr)
+	r.presetUserinfo(d)
 	if mapping(n) {
 		r.clientKey(d.AuthStyle)
 		r.validate(p)
