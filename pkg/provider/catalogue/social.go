@@ -19,6 +19,7 @@ func linkedin() Preset {
 			AuthURL:     "https://www.linkedin.com/oauth/v2/authorization",
 			TokenURL:    "https://www.linkedin.com/oauth/v2/accessToken",
 			AuthStyle:   provider.AuthPost,
+			Dialect:     provider.Dialect{AuthParams: map[string]string{"nonce": ""}}, // its ID tokens have none
 			RefreshLife: provider.RefreshLife{Absolute: 365 * day},
 		},
 		Sources: []Source{
