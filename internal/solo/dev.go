@@ -170,7 +170,7 @@ func (d *dev) definition() provider.Definition {
 
 func (d *dev) run(ctx context.Context) error {
 	def := d.definition()
-	if err := d.node.prepare(ctx, []provider.Definition{def}, true); err != nil {
+	if _, err := d.node.prepare(ctx, []provider.Definition{def}, true); err != nil {
 		return err
 	}
 	b, closeConn, err := d.node.connect()
