@@ -91,6 +91,9 @@ type Definition struct {
 	// MovedFrom are token URLs whose grants may be presented at TokenURL. It is no secret, but lies sealed: only who has the
 	// grant keyset can say so.
 	MovedFrom []string `json:"-"`
+	// Unvouched are the fields among introspect_url, revoke_url and userinfo_url that an entry has in clear otherwise than sealed, and that
+	// are therefore empty: somebody without the grant keyset has written them, or an earlier version. Applying again mends it.
+	Unvouched []string `json:"-"`
 }
 
 // Refresh says when a provider's tokens are renewed. Zero fields take the defaults given here.
