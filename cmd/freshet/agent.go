@@ -215,6 +215,7 @@ func readExec(env []string, onChange string) (vars []agent.Variable, s syscall.S
 // agentExec runs the command, and the agent beside it.
 func (c *cli) agentExec(ctx context.Context, a *agentFlags, e agent.Exec, wait time.Duration) error {
 	signals, forget := c.forwarded()
+	e.Terminal = c.atTerminal()
 	defer forget()
 	client, done, err := c.openTokens(ctx, tokens.Config{CacheFile: a.cfg.CacheFile, Scope: a.scope}, a.logging)
 	if err != nil {
@@ -239,12 +240,18 @@ func (c *cli) agentExec(ctx context.Context, a *agentFlags, e agent.Exec, wait t
 	return err
 }
 
+// atTerminal reports whether somebody may type to us.
+func (c *cli) atTerminal() bool {
+	f, ok := c.in.(*os.File)
+	return ok && flags.IsTerminal(f)
+}
+
 // forwarded returns the signals that the command gets from us, until forget is called. What is typed at a terminal, the terminal
 // sends to the command itself; it must not end us before the command.
 func (c *cli) forwarded() (signals chan os.Signal, forget func()) {
 	signals, typed := make(chan os.Signal, 8), make(chan os.Signal, 1)
 	fromTerminal := []os.Signal{syscall.SIGINT, syscall.SIGQUIT, syscall.SIGWINCH}
-	if f, ok := c.in.(*os.File); ok && flags.IsTerminal(f) {
+	if c.atTerminal() {
 		signal.Notify(typed, fromTerminal...)
 	} else {
 		signal.Notify(signals, fromTerminal...)

@@ -27,7 +27,9 @@ The last is seen by how the provider refuses an invented refresh token, one requ
 		if err != nil {
 			return err
 		}
-		checks, err := probe.New(probe.Config{}).Probe(cmd.Context(), d)
+		p := probe.New()
+		defer p.Close()
+		checks, err := p.Probe(cmd.Context(), d)
 		if err != nil {
 			return err
 		}

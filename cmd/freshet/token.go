@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -10,7 +9,6 @@ import (
 
 	"github.com/freshetdev/freshet/internal/broker"
 	"github.com/freshetdev/freshet/pkg/events"
-	"github.com/freshetdev/freshet/pkg/refresh"
 	"github.com/freshetdev/freshet/pkg/tokens"
 )
 
@@ -37,7 +35,7 @@ func (c *cli) tokenCommand() *cobra.Command {
 // formRaw prints the bare token.
 const formRaw = "raw"
 
-// readToken reads a token, and asks for a newer one where it is too old.
+// readToken reads a token, and has it renewed first where it lives too short.
 func (c *cli) readToken(ctx context.Context, b *broker.Broker, cred events.Credential, minTTL time.Duration) (tokens.Token, error) {
 	k, err := c.keys.Access()
 	if err != nil {
@@ -48,31 +46,7 @@ func (c *cli) readToken(ctx context.Context, b *broker.Broker, cred events.Crede
 		return tokens.Token{}, err
 	}
 	defer client.Close()
-	t, err := getToken(ctx, client, cred)
-	if err != nil && !errors.Is(err, tokens.ErrExpired) {
-		return t, err
-	}
-	if err == nil && (t.ExpiresAt.IsZero() || time.Until(t.ExpiresAt) >= minTTL) {
-		return t, nil
-	}
-	if _, err := c.demand(ctx, b, cred, refresh.Job{Reason: events.ReasonDemand, NewerThan: t.Version}); err != nil {
-		return t, err
-	}
-	if t, err = getToken(ctx, client, cred); err != nil {
-		return t, err
-	}
-	if left := time.Until(t.ExpiresAt); !t.ExpiresAt.IsZero() && left < minTTL {
-		return t, fmt.Errorf("a new token of %s lives %s, shorter than --min-ttl %s", cred, left.Round(time.Second), minTTL)
-	}
-	return t, nil
-}
-
-func getToken(ctx context.Context, client *tokens.Client, cred events.Credential) (tokens.Token, error) {
-	got, err := client.Get(ctx, cred.String())
-	if err != nil {
-		return tokens.Token{}, err
-	}
-	return got[0].Token, got[0].Err
+	return client.TokenFor(ctx, cred.String(), minTTL)
 }
 
 func (c *cli) printToken(t tokens.Token) error {

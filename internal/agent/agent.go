@@ -33,7 +33,9 @@ func Open(ctx context.Context, cfg Config, client *tokens.Client, log zerolog.Lo
 	a := &Agent{cfg: cfg, server: s}
 	for _, f := range cfg.Files {
 		f.Path = filepath.Clean(f.Path)
-		a.writers = append(a.writers, &writer{file: f, client: client, log: log.With().Str("credential", f.Credential).Str("file", f.Path).Logger()})
+		w := &writer{file: f, client: client, log: log.With().Str("credential", f.Credential).Str("file", f.Path).Logger()}
+		w.clean()
+		a.writers = append(a.writers, w)
 	}
 	mode, _ := cfg.socketMode() // validated above
 	for _, address := range cfg.Listen {

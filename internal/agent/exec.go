@@ -49,6 +49,11 @@ type Exec struct {
 	Signal syscall.Signal
 	// KillAfter is how long a command may take to end after SIGTERM when it is started again; 0 means 10 s.
 	KillAfter time.Duration
+	// Settle is how long a change waits for others before the command hears of it, so that many at once are one; 0 means 1 s.
+	Settle time.Duration
+	// Terminal: the command is in the foreground of a terminal. It then stays in our own process group, or it could not read
+	// from there. Otherwise it leads a group of its own, and signals that ask to end go to all in it: a shell passes none on.
+	Terminal bool
 	// Signals are forwarded to the command.
 	Signals  <-chan os.Signal
 	In       io.Reader
@@ -56,8 +61,8 @@ type Exec struct {
 	Log      zerolog.Logger
 }
 
-// defaultKillAfter is what service managers give at least.
-const defaultKillAfter = 10 * time.Second
+// defaultSettle is short beside the life of any token.
+const defaultSettle = time.Second
 
 // ExitError is the end of a command that did not end well.
 type ExitError struct {
@@ -169,91 +174,57 @@ func (k *tray) environment(vars []Variable) (env []string, state string) {
 	return env, state
 }
 
-// child is one run of the command.
-type child struct {
-	cmd   *exec.Cmd
-	state string // of the tokens it was started with, or last told of
-	over  chan error
-}
-
-func (e Exec) start(keep *tray) (*child, error) {
-	env, state := keep.environment(e.Env)
-	c := &child{cmd: exec.Command(e.Args[0], e.Args[1:]...), state: state, over: make(chan error, 1)}
-	c.cmd.Stdin, c.cmd.Stdout, c.cmd.Stderr = e.In, e.Out, e.Err
-	c.cmd.Env = append(Inherited(os.Environ()), env...)
-	if err := c.cmd.Start(); err != nil {
-		return nil, fmt.Errorf("start the command: %w", err)
-	}
-	go func() { c.over <- c.cmd.Wait() }()
-	return c, nil
-}
-
 // asksToEnd reports whether whoever sends a signal wants the command to end, and so no other in its place.
 func asksToEnd(s os.Signal) bool {
 	return s == syscall.SIGTERM || s == syscall.SIGINT || s == syscall.SIGQUIT
 }
 
-// supervise runs the command until it ends by itself, or because it was asked to.
+// supervise runs the command until it ends by itself, or because it was asked to. Changes that come close together are one.
 func (e Exec) supervise(keep *tray) error {
 	c, err := e.start(keep)
 	if err != nil {
 		return err
 	}
+	var settled <-chan time.Time // nil: nothing has changed
 	for asked := false; ; {
 		select {
 		case err := <-c.over:
 			return exitOf(err)
 		case s := <-e.Signals:
 			asked = asked || asksToEnd(s)
-			_ = c.cmd.Process.Signal(s) // one that has ended is seen above
+			c.signal(s) // one that has ended is seen above
 		case <-keep.news:
-			_, state := keep.environment(nil)
-			if state == c.state {
-				continue
+			if _, state := keep.environment(nil); state != c.state && settled == nil {
+				settled = time.After(cmp.Or(e.Settle, defaultSettle))
 			}
-			if e.Signal != 0 {
-				c.state = state
-				e.Log.Info().Msg("a token has changed: the command is told")
-				_ = c.cmd.Process.Signal(e.Signal)
-				continue
-			}
-			if asked {
-				e.Log.Info().Msg("a token has changed: the command was asked to end, and is left to it")
-				continue
-			}
-			e.Log.Info().Msg("a token has changed: the command is started again")
-			if final, err := e.end(c); final {
-				return exitOf(err)
-			}
-			if c, err = e.start(keep); err != nil {
+		case <-settled:
+			settled = nil
+			next, err := e.changed(keep, c, asked)
+			if next == nil {
 				return err
 			}
+			c = next
 		}
 	}
 }
 
-// end ends a run: SIGTERM, then SIGKILL. Signals are forwarded meanwhile. final means that there must be no other run, and err is how
-// this one ended: it had done so by itself already, or somebody else asked for it too.
-func (e Exec) end(c *child) (final bool, err error) {
-	select {
-	case err := <-c.over:
-		return true, err
-	default:
+// changed tells the command of new tokens, or starts it again, and returns what runs then; nil: nothing, and err is the end.
+func (e Exec) changed(keep *tray, c *child, asked bool) (*child, error) {
+	switch {
+	case e.Signal != 0:
+		_, c.state = keep.environment(nil)
+		e.Log.Info().Msg("a token has changed: the command is told")
+		c.signal(e.Signal)
+		return c, nil
+	case asked:
+		e.Log.Info().Msg("a token has changed: the command was asked to end, and is left to it")
+		return c, nil
 	}
-	_ = c.cmd.Process.Signal(syscall.SIGTERM)
-	late := time.NewTimer(cmp.Or(e.KillAfter, defaultKillAfter))
-	defer late.Stop()
-	for {
-		select {
-		case err := <-c.over:
-			return final, err
-		case s := <-e.Signals:
-			final = final || asksToEnd(s)
-			_ = c.cmd.Process.Signal(s)
-		case <-late.C:
-			_ = c.cmd.Process.Kill()
-		}
+	e.Log.Info().Msg("a token has changed: the command is started again")
+	if final, err := e.end(c); final {
+		return nil, exitOf(err)
 	}
+	return e.start(keep)
 }
 
 // exitOf turns the end of a process into ours.

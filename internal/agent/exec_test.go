@@ -3,6 +3,7 @@ package agent_test
 import (
 	"context"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -33,7 +34,7 @@ func (s *stage) exec(change func(*agent.Exec), script string) running {
 	}
 	e := agent.Exec{
 		Args: []string{"sh", "-c", script}, Env: []agent.Variable{v}, Client: s.client,
-		Signals: r.signals, Out: r.out, Err: r.out, Log: nopLog(), KillAfter: 50 * time.Millisecond,
+		Signals: r.signals, Out: r.out, Err: r.out, Log: nopLog(), KillAfter: 50 * time.Millisecond, Settle: time.Millisecond,
 	}
 	change(&e)
 	ctx, cancel := context.WithCancel(context.Background())
@@ -116,7 +117,7 @@ func TestACommandThatIsAskedToEndIsNotStartedAgain(t *testing.T) {
 				s.put("alice", 2, refresh.StateActive)
 				r.awaits(t, "ending\n")
 				r.signals <- syscall.SIGTERM
-				r.awaits(t, "ending\nending\n")
+				await(t, "ending twice", func() bool { return strings.Count(r.out.String(), "ending\n") == 2 })
 			}
 			r.signals <- syscall.SIGUSR1
 			var exit *agent.ExitError
@@ -174,5 +175,69 @@ func TestFilesAreWrittenBeforeTheCommandHearsOfThem(t *testing.T) {
 	}
 	if strings.Count(r.out.String(), first) != 1 {
 		t.Errorf("it was told before the file was written: %q", r.out)
+	}
+}
+
+func TestManyChangesAtOnceAreOneRestart(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	s.put("alice", 1, refresh.StateActive)
+	r := s.exec(func(e *agent.Exec) { e.Settle = time.Second }, `echo "has $TOKEN"`+stay)
+	r.awaits(t, "has ")
+	last := ""
+	for version := range uint64(4) {
+		last = s.put("alice", version+2, refresh.StateActive)
+	}
+	r.awaits(t, "has "+last)
+	if n := strings.Count(r.out.String(), "has "); n != 2 {
+		t.Errorf("started %d times: %q", n, r.out)
+	}
+	r.signals <- syscall.SIGKILL
+	<-r.over
+}
+
+// TestSignalsReachWhatAShellHasStarted: the end of a pipe comes when the last that could write to it is gone.
+func TestSignalsReachWhatAShellHasStarted(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		script string
+		again  bool // it is started again before
+		end    syscall.Signal
+	}{
+		"forwarded":                       {`sleep 600 & echo up; wait`, false, syscall.SIGTERM},
+		"at a restart":                    {`sleep 600 & echo up; wait`, true, syscall.SIGTERM},
+		"at a restart, deaf ones as well": {`(trap "" TERM; exec sleep 600) & echo up; wait`, true, syscall.SIGKILL},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newStage(t)
+			s.put("alice", 1, refresh.StateActive)
+			in, out, err := os.Pipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			var said lockedBuffer
+			ended := make(chan error, 1)
+			go func() { _, err := io.Copy(&said, in); ended <- err }()
+			r := s.exec(func(e *agent.Exec) { e.Out, e.Err = out, out }, tt.script)
+			ups := func(n int) func() bool { return func() bool { return strings.Count(said.String(), "up\n") == n } }
+			await(t, "the command", ups(1))
+			if tt.again {
+				s.put("alice", 2, refresh.StateActive)
+				await(t, "the command again", ups(2))
+			}
+			r.signals <- tt.end
+			var exit *agent.ExitError
+			if err := <-r.over; !errors.As(err, &exit) || exit.Code != 128+int(tt.end) {
+				t.Errorf("ended with %v", err)
+			}
+			out.Close()
+			select {
+			case <-ended:
+			case <-time.After(patience):
+				t.Error("something is left of it")
+			}
+			in.Close()
+		})
 	}
 }

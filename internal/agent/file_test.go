@@ -182,6 +182,28 @@ func TestAnAgentCatchesUpWithWhatShouldHaveFollowed(t *testing.T) {
 	}
 }
 
+func TestAnAgentRemovesWhatAKilledOneLeft(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	dir := t.TempDir()
+	old, young := filepath.Join(dir, ".freshet-token.1.tmp"), filepath.Join(dir, ".freshet-token.2.tmp")
+	for _, path := range []string{old, young} {
+		if err := os.WriteFile(path, []byte("a token"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Chtimes(old, time.Time{}, time.Now().Add(-time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	s.run(agent.Config{Files: []agent.File{{Credential: "acme/alice", Path: filepath.Join(dir, "token")}}})
+	if _, err := os.Stat(old); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("it is still there: %v", err)
+	}
+	if _, err := os.Stat(young); err != nil {
+		t.Errorf("one that another agent may be writing is gone: %v", err)
+	}
+}
+
 func TestAFileThatCannotBeWrittenIsTriedAgain(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)

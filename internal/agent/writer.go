@@ -96,6 +96,7 @@ func (w *writer) bring(ctx context.Context, t tokens.Token) error {
 			return err
 		}
 		w.log.Info().Uint64("version", t.Version).Msg("the file has a new token")
+		w.clean()
 	}
 	if w.newest = t; !changed && !w.owes() {
 		return nil
@@ -108,6 +109,13 @@ func (w *writer) bring(ctx context.Context, t tokens.Token) error {
 		w.log.Error().Err(err).Msg("what should follow the change has failed; it is tried with the next one")
 	}
 	return w.settle()
+}
+
+// clean removes what agents that were killed while they wrote have left beside the file.
+func (w *writer) clean() {
+	if err := replace.Clean(w.file.Path, time.Now()); err != nil {
+		w.log.Warn().Err(err).Msg("temporary files beside the file, which have tokens in them, are not removed")
+	}
 }
 
 // debt is the file that stands beside one with a new token until what follows the change has been done.

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -44,6 +45,7 @@ func Apply(ctx context.Context, b *broker.Broker, k *seal.Keyset, d provider.Def
 		return out, fmt.Errorf("apply provider %s: %w", d.Name, err)
 	}
 	before, _, err := b.Provider(ctx, d.Name)
+	out.Warnings = append(out.Warnings, strangers(before.Definition, d)...)
 	if err == nil && d.Grant == provider.GrantAuthorizationCode {
 		out.Warnings = append(out.Warnings, scopeWarnings(before.Scopes, d.Scopes)...)
 	}
@@ -69,6 +71,26 @@ func scopeWarnings(have, want []string) []string {
 		return nil
 	}
 	return []string{"new scopes, which credentials get with the next login only: " + strings.Join(fresh, " ")}
+}
+
+// strangers say which addresses are shown tokens, are on another host than the token endpoint, and are new.
+func strangers(have, want provider.Definition) (warnings []string) {
+	for _, e := range []struct{ field, have, want string }{
+		{"revoke_url", have.RevokeURL, want.RevokeURL}, {"introspect_url", have.IntrospectURL, want.IntrospectURL},
+	} {
+		if e.want != "" && e.want != e.have && hostOf(e.want) != hostOf(want.TokenURL) {
+			warnings = append(warnings, fmt.Sprintf("%s is on another host than token_url, %s, which will be shown refresh tokens", e.field, hostOf(e.want)))
+		}
+	}
+	return warnings
+}
+
+func hostOf(address string) string {
+	u, err := url.Parse(address)
+	if err != nil {
+		return ""
+	}
+	return u.Host
 }
 
 // probeAgain lets a lane run again that rests because the provider refused our client: what was just applied may mend that.

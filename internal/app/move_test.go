@@ -137,3 +137,34 @@ func TestGrantsOfEarlierVersionsAreBoundBySuccess(t *testing.T) {
 		t.Errorf("bound to %q, %v", g.TokenURL, err)
 	}
 }
+
+// TestTokensGoToNoAddressThatTheBucketsWriterMadeUp: somebody has written a revoke_url without the grant keyset.
+func TestTokensGoToNoAddressThatTheBucketsWriterMadeUp(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t, fleetConfig{})
+	d := f.acme
+	d.RevokeURL = strings.TrimSuffix(d.TokenURL, "/token") + "/revoke"
+	f.apply(d)
+	c := f.enrolFrom(f.auth, d, "alice", old)
+	e, revision, err := f.Provider(f.ctx, "acme")
+	f.must(err)
+	e.RevokeURL = elsewhere
+	_, err = f.PutProvider(f.ctx, "acme", e, revision)
+	f.must(err)
+	written, err := app.OpenProvider(f.ctx, f.Broker, f.grant, "acme")
+	f.must(err)
+	if _, err := f.revoke(*written, c); !errors.Is(err, enroll.ErrUnvouched) || f.record(c).Record.State != refresh.StateActive {
+		t.Errorf("revoked: %v, and the record is %s", err, f.record(c).Record.State)
+	}
+	f.apply(d) // which mends it
+	mended, err := app.OpenProvider(f.ctx, f.Broker, f.grant, "acme")
+	f.must(err)
+	if told, err := f.revoke(*mended, c); err != nil || !told {
+		t.Errorf("after another apply: told %t, %v", told, err)
+	}
+	d.RevokeURL = "https://elsewhere.example.com/revoke"
+	a, err := app.Apply(f.ctx, f.Broker, f.grant, d, true)
+	if err != nil || !slices.ContainsFunc(a.Warnings, func(w string) bool { return strings.Contains(w, "elsewhere.example.com") }) {
+		t.Errorf("another host is not warned of: %q, %v", a.Warnings, err)
+	}
+}

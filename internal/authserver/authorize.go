@@ -20,6 +20,7 @@ type pendingCode struct {
 	redirect  string
 	challenge string
 	scopes    []string
+	nonce     string // for the ID token
 	expires   time.Time
 }
 
@@ -140,6 +141,7 @@ func (s *Server) newCode(c *client, a *account, f *form, scopes []string) string
 		redirect:  strings.Clone(f.redirectURI),
 		challenge: strings.Clone(f.challenge),
 		scopes:    scopes,
+		nonce:     strings.Clone(f.nonce),
 		expires:   expires,
 	}, now)
 	return s.mint.seal(claims{kind: kindCode, family: id, issued: now.UnixNano(), end: expires.UnixNano()})

@@ -174,7 +174,7 @@ func (s *Server) deviceGrant(r *http.Request, c *client, f *form) *reply {
 		a = p.account
 	}
 	s.devices.mu.Unlock()
-	return s.perform(r, s.about(c, f, a), func() *reply { return s.identified(s.redeemDevice(c, f), r, c, a) })
+	return s.perform(r, s.about(c, f, a), func() *reply { return s.identified(s.redeemDevice(c, f), r, c, a, "") })
 }
 
 // redeemDevice answers a client that asks for its tokens: when it may, and when somebody has decided.

@@ -19,7 +19,7 @@ type form struct {
 	refreshToken, scope, clientID, clientSecret            string
 	clientAssertion, clientAssertionType                   string
 	assertion, token                                       string
-	responseType, state, challenge, method, hint           string
+	responseType, state, challenge, method, hint, nonce    string
 }
 
 func (f *form) field(name string) *string {
@@ -58,6 +58,8 @@ func (f *form) field(name string) *string {
 		return &f.challenge
 	case "code_challenge_method":
 		return &f.method
+	case "nonce":
+		return &f.nonce
 	case "login_hint":
 		return &f.hint
 	}

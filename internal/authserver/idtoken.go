@@ -15,13 +15,16 @@ const idTokenLifetime = 5 * time.Minute
 
 // identified adds an ID token to an answer with tokens (OpenID Connect Core section 3.1.3.3), signed with the client's secret
 // as HS256 allows.
-func (s *Server) identified(rep *reply, r *http.Request, c *client, a *account) *reply {
+func (s *Server) identified(rep *reply, r *http.Request, c *client, a *account, nonce string) *reply {
 	if s.cfg.Claims == nil || a == nil || rep.status != http.StatusOK {
 		return rep
 	}
 	now := time.Now()
 	claims := map[string]any{
 		"iss": s.issuer(r), "aud": c.ID, "sub": a.name, "iat": now.Unix(), "exp": now.Add(idTokenLifetime).Unix(),
+	}
+	if nonce != "" {
+		claims["nonce"] = nonce
 	}
 	for name, value := range s.cfg.Claims(a.name) {
 		claims[name] = value

@@ -169,12 +169,13 @@ func (s *Server) codeGrant(r *http.Request, c *client, f *form) *reply {
 		return s.perform(r, s.about(c, f, nil), func() *reply { return badGrant("the code is not one of this server's") })
 	}
 	var a *account
+	var nonce string
 	if p, ok := s.codes.get(cl.family); ok {
-		a = p.account
+		a, nonce = p.account, p.nonce
 	} else if fam := s.store.families.get(cl.family); fam != nil {
 		a = fam.holder
 	}
-	return s.perform(r, s.about(c, f, a), func() *reply { return s.identified(s.redeem(c, cl, f), r, c, a) })
+	return s.perform(r, s.about(c, f, a), func() *reply { return s.identified(s.redeem(c, cl, f), r, c, a, nonce) })
 }
 
 // redeem trades a code for tokens. The code is gone whatever comes of it, unless

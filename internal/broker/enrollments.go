@@ -17,11 +17,18 @@ import (
 // written there names its own, shorter life.
 const EnrollmentsMaxAge = 7 * 24 * time.Hour
 
+// Bounds of the bucket. What one link can have in it is bounded by who writes it; these keep a mistake from filling the disk.
+const (
+	maxEnrollments = 64 << 20 // bytes; the server sets them aside
+	maxEnrollment  = 16 << 10 // bytes of an entry
+)
+
 // enrollments is the bucket of what people who are on their way to a provider and back need. Its entries have lives of their own,
 // and it is the only asset that workers and schedulers do without.
 func enrollments(stream, name string, replicas int) jetstream.StreamConfig {
 	c := bucket(stream, name, "Enrolments under way", replicas)
 	c.MaxAge, c.AllowMsgTTL = EnrollmentsMaxAge, true
+	c.MaxBytes, c.MaxMsgSize = maxEnrollments, maxEnrollment
 	return c
 }
 

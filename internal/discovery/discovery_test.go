@@ -127,6 +127,24 @@ func TestFillKeepsWhatIsGiven(t *testing.T) {
 	}
 }
 
+func TestUserinfoIsFilledInWhereOpenIDIsAskedFor(t *testing.T) {
+	t.Parallel()
+	m := discovery.Metadata{UserinfoURL: "https://login.example.com/userinfo"}
+	for _, tt := range []struct {
+		given provider.Definition
+		want  string
+	}{
+		{provider.Definition{Scopes: []string{"calendar"}}, ""},
+		{provider.Definition{Scopes: []string{"openid"}}, m.UserinfoURL},
+		{provider.Definition{Scopes: []string{"openid"}, UserinfoURL: "https://x.test"}, "https://x.test"},
+	} {
+		got := m.Fill(tt.given)
+		if again := discovery.Of(got).Fill(tt.given); got.UserinfoURL != tt.want || !reflect.DeepEqual(got, again) {
+			t.Errorf("%v: %q, and from an earlier discovery %q; want %q", tt.given.Scopes, got.UserinfoURL, again.UserinfoURL, tt.want)
+		}
+	}
+}
+
 func TestDoubtsAreSaid(t *testing.T) {
 	t.Parallel()
 	m := discovery.Metadata{Scopes: []string{"a"}, AuthMethods: []string{"private_key_jwt"}}

@@ -3,10 +3,12 @@ package enroll
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"time"
 
 	"golang.org/x/oauth2"
@@ -66,7 +68,23 @@ func (f flow) authParams(state, hint string) map[string]string {
 	if d.Audience != "" {
 		own["audience"] = d.Audience
 	}
+	if f.asksNonce() {
+		own["nonce"] = f.nonce()
+	}
 	return own
+}
+
+// asksNonce reports whether the ID token must name this flow (OpenID Connect Core section 3.1.2.1). Some providers do not repeat a nonce;
+// an empty one among auth_params says so.
+func (f flow) asksNonce() bool {
+	nonce, said := f.definition.AuthParams["nonce"]
+	return slices.Contains(f.definition.Scopes, "openid") && !(said && nonce == "")
+}
+
+// nonce is made of the verifier, so that whoever has that, and nobody else, knows it, and a flow in two halves has nothing more to keep.
+func (f flow) nonce() string {
+	sum := sha256.Sum256([]byte("nonce " + f.verifier))
+	return base64.RawURLEncoding.EncodeToString(sum[:])
 }
 
 func (f flow) challenge() string {
@@ -135,7 +153,11 @@ func (f flow) redeemWith(ctx context.Context, code string, secret seal.Secret) (
 		setOrDrop(form, name, value)
 	}
 	out := f.exchange.Redeem(ctx, d, secret, form)
-	return grantOfOutcome(ctx, d, out, seal.NewSecret(code), seal.NewSecret(f.verifier), secret)
+	grant, err := grantOfOutcome(ctx, d, out, seal.NewSecret(code), seal.NewSecret(f.verifier), secret)
+	if err == nil && f.asksNonce() && grant.vouched && grant.nonce != f.nonce() {
+		return NewGrant{}, fmt.Errorf("%w: it names another login, or none (nonce)", ErrForeignIDToken)
+	}
+	return grant, err
 }
 
 // grantOfOutcome reads what a token endpoint answered to a request that carried those secrets.

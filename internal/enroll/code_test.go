@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -133,5 +134,64 @@ func TestTokensGoToNoPlainHTTP(t *testing.T) {
 	_, err := login(t, d, enroll.PlayBrowser(browser(t)))
 	if err == nil || !strings.Contains(err.Error(), "https") {
 		t.Errorf("error = %v", err)
+	}
+}
+
+func TestAnIDTokenNamesItsLogin(t *testing.T) {
+	t.Parallel()
+	other := func(string) map[string]any { return map[string]any{"nonce": "of-another-login"} }
+	none := func(string) map[string]any { return map[string]any{"nonce": ""} }
+	right := func(string) map[string]any { return nil }
+	for name, tt := range map[string]struct {
+		claims func(string) map[string]any
+		scopes []string
+		params map[string]string
+		asked  bool
+		err    error
+	}{
+		"its own":                           {right, []string{"openid"}, nil, true, nil},
+		"another's":                         {other, []string{"openid"}, nil, true, enroll.ErrForeignIDToken},
+		"none":                              {none, []string{"openid"}, nil, true, enroll.ErrForeignIDToken},
+		"none, where a provider knows none": {none, []string{"openid"}, map[string]string{"nonce": ""}, false, nil},
+		"no ID token":                       {nil, []string{"openid"}, nil, true, nil},
+		"not asked for":                     {none, nil, nil, false, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, d := authServer(t, authserver.Config{Claims: tt.claims})
+			d.Scopes, d.AuthParams = tt.scopes, tt.params
+			exchange := refresh.NewHTTPExchange(refresh.HTTPExchangeConfig{})
+			defer exchange.CloseIdle()
+			// Two halves, as in two processes.
+			verifier := enroll.NewVerifier()
+			half := func() enroll.Consent {
+				return enroll.Consent{Definition: d, RedirectURI: "http://127.0.0.1/callback", Verifier: verifier, Exchange: exchange}
+			}
+			address, err := half().URL("state", "alice")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if asked, _ := url.Parse(address); asked.Query().Has("nonce") != tt.asked || strings.Contains(address, verifier.Reveal()) {
+				t.Errorf("asked with %s", address)
+			}
+			client := *browser(t)
+			client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+			resp, err := client.Get(address)
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp.Body.Close()
+			back, err := resp.Location()
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = half().Redeem(t.Context(), back.Query())
+			if tt.err == nil && err != nil {
+				t.Fatal(err)
+			}
+			if tt.err != nil {
+				wantErr(t, err, tt.err)
+			}
+		})
 	}
 }

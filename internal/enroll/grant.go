@@ -49,9 +49,10 @@ type NewGrant struct {
 	// GrantLifetime is the refresh token's, where the token endpoint names one.
 	GrantLifetime time.Duration
 
-	vouched  bool // the identity is an ID token's
-	derived  bool // the account is a name of the identity's: it may replace nobody else's grant
-	reminted bool // by the provider's grant type
+	vouched  bool   // the identity is an ID token's
+	nonce    string // the ID token's
+	derived  bool   // the account is a name of the identity's: it may replace nobody else's grant
+	reminted bool   // by the provider's grant type
 }
 
 // of holds the grant against its provider, and takes over what the provider decides.

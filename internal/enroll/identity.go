@@ -22,6 +22,7 @@ var (
 	// ErrTaken: a grant whose account the provider named would replace one that is not known to be the same person's.
 	ErrTaken = errors.New("the account that the provider names is there already, and is not known to be the same person's")
 	// ErrForeignIDToken: the ID token was made by another issuer, for another client, or has expired.
+	// It also says so of one that was made for another login (nonce, OpenID Connect Core section 3.1.3.7, point 11).
 	ErrForeignIDToken = errors.New("the ID token is not for this login")
 )
 
@@ -79,6 +80,7 @@ type claims struct {
 	Issuer        string   `json:"iss"`
 	Audience      audience `json:"aud"`
 	Expires       float64  `json:"exp"`
+	Nonce         string   `json:"nonce"`
 	Subject       string   `json:"sub"`
 	Username      string   `json:"preferred_username"`
 	Email         string   `json:"email"`
@@ -140,49 +142,44 @@ func (t *text) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// identityOf reads from the token endpoint's answer who agreed: from the ID token, else from the answer's own members.
-func identityOf(d *provider.Definition, r refresh.Reply, now time.Time) (Identity, error) {
-	if !r.IDToken.IsZero() {
-		return identityOfIDToken(d, r.IDToken, now)
-	}
-	var c claims
-	if r.Meta == nil || json.Unmarshal(r.Meta, &c) != nil {
-		return Identity{}, nil
-	}
-	return c.identity(), nil
-}
-
-// identified adds to a grant who gave it.
+// identified adds to a grant who gave it: by the ID token, else by the own members of the token endpoint's answer.
 func identified(d *provider.Definition, r refresh.Reply, g NewGrant) (NewGrant, error) {
-	who, err := identityOf(d, r, time.Now())
-	g.Identity, g.vouched = who, !r.IDToken.IsZero()
-	return g, err
+	var c claims
+	if !r.IDToken.IsZero() {
+		c, err := claimsOfIDToken(d, r.IDToken, time.Now())
+		g.Identity, g.vouched, g.nonce = c.identity(), true, c.Nonce
+		return g, err
+	}
+	if r.Meta != nil && json.Unmarshal(r.Meta, &c) == nil {
+		g.Identity = c.identity()
+	}
+	return g, nil
 }
 
 // clockSlack forgives a provider's clock.
 const clockSlack = 5 * time.Minute
 
-// identityOfIDToken reads an ID token that came from the token endpoint itself, over TLS, so that its signature need not be
+// claimsOfIDToken reads an ID token that came from the token endpoint itself, over TLS, so that its signature need not be
 // checked (OpenID Connect Core section 3.1.3.7, point 6); issuer, audience and end are.
-func identityOfIDToken(d *provider.Definition, token seal.Secret, now time.Time) (Identity, error) {
+func claimsOfIDToken(d *provider.Definition, token seal.Secret, now time.Time) (claims, error) {
 	parts := strings.Split(token.Reveal(), ".")
 	if len(parts) != 3 {
-		return Identity{}, fmt.Errorf("%w: it is no signed JWT", ErrForeignIDToken)
+		return claims{}, fmt.Errorf("%w: it is no signed JWT", ErrForeignIDToken)
 	}
 	body, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(parts[1], "="))
 	var c claims
 	if err != nil || json.Unmarshal(body, &c) != nil {
-		return Identity{}, fmt.Errorf("%w: its claims cannot be read", ErrForeignIDToken)
+		return claims{}, fmt.Errorf("%w: its claims cannot be read", ErrForeignIDToken)
 	}
 	switch {
 	case d.Issuer != "" && c.Issuer != d.Issuer:
-		return Identity{}, fmt.Errorf("%w: another issuer made it", ErrForeignIDToken)
+		return claims{}, fmt.Errorf("%w: another issuer made it", ErrForeignIDToken)
 	case !slices.Contains(c.Audience, d.ClientID):
-		return Identity{}, fmt.Errorf("%w: it is for another client", ErrForeignIDToken)
+		return claims{}, fmt.Errorf("%w: it is for another client", ErrForeignIDToken)
 	case now.Add(-clockSlack).After(time.Unix(int64(c.Expires), 0)):
-		return Identity{}, fmt.Errorf("%w: it has expired", ErrForeignIDToken)
+		return claims{}, fmt.Errorf("%w: it has expired", ErrForeignIDToken)
 	}
-	return c.identity(), nil
+	return c, nil
 }
 
 // Derived names a grant's account as the provider calls the one who agreed; name is a part of g.Identity. Such a name has no

@@ -104,11 +104,11 @@ func Login(ctx context.Context, cfg LoginConfig) (NewGrant, error) {
 		cfg.Exchange = refresh.NewHTTPExchange(refresh.HTTPExchangeConfig{})
 		defer cfg.Exchange.CloseIdle()
 	}
-	p, err := cfg.Receiver.expect(issuerOf(cfg.Definition), cfg.label())
+	p, err := cfg.Receiver.expect(cfg.Definition, cfg.label())
 	if err != nil {
 		return NewGrant{}, fmt.Errorf("log in to %s: %w", cfg.label(), err)
 	}
-	f := flow{definition: cfg.Definition, redirect: cfg.Receiver.RedirectURI(), verifier: oauth2.GenerateVerifier(), exchange: cfg.Exchange}
+	f := flow{definition: cfg.Definition, redirect: cfg.Receiver.RedirectURI(cfg.Definition), verifier: oauth2.GenerateVerifier(), exchange: cfg.Exchange}
 	grant, err := cfg.run(ctx, f, p)
 	if err != nil {
 		return NewGrant{}, fmt.Errorf("log in to %s: %w", cfg.label(), err)
@@ -231,7 +231,8 @@ func PlayBrowser(client *http.Client) func(ctx context.Context, url string) erro
 		}
 		defer resp.Body.Close()
 		_, _ = io.Copy(io.Discard, resp.Body) // so that the connection can be used again
-		if at := resp.Request.URL; at.Path != CallbackPath {
+		back, err := url.Parse(req.URL.Query().Get("redirect_uri"))
+		if at := resp.Request.URL; err != nil || at.Host != back.Host || at.Path != back.Path {
 			return fmt.Errorf("the provider answered %s instead of sending the browser back", resp.Status)
 		}
 		return nil

@@ -302,7 +302,7 @@ func TestPagesAreStrict(t *testing.T) {
 		}
 		shown.Wait()
 	}
-	stray, err := get(t.Context(), client, r.RedirectURI()+"?code=x&state=x")
+	stray, err := get(t.Context(), client, r.RedirectURI(d)+"?code=x&state=x")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -441,4 +441,45 @@ func TestLoginEnds(t *testing.T) {
 		})
 		wantErr(t, err, errStore)
 	})
+}
+
+func TestEachProviderHasItsOwnWayBack(t *testing.T) {
+	t.Parallel()
+	auth := authserver.Config{Clients: []authserver.Client{{
+		ID: "dev", Secret: "dev-secret", RedirectURIs: []string{"http://127.0.0.1/callback/acme", "http://127.0.0.1/callback"},
+	}}}
+	for name, tt := range map[string]struct {
+		path, back string // where it should come, and comes
+		err        error
+	}{
+		"its own":                    {"/callback/acme", "/callback/acme", nil},
+		"another's":                  {"/callback/acme", "/callback/evil", enroll.ErrMixUp},
+		"everybody's":                {"/callback/acme", "/callback", enroll.ErrMixUp},
+		"everybody's, as by default": {"", "/callback", nil},
+		"another's, with a default":  {"", "/callback/evil", enroll.ErrMixUp},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, d := authServer(t, auth)
+			d.CallbackPath = tt.path
+			client := browser(t)
+			// The browser is led astray on its way back.
+			client.CheckRedirect = func(req *http.Request, _ []*http.Request) error {
+				if req.URL.Query().Has("code") {
+					req.URL.Path = tt.back
+				}
+				return nil
+			}
+			_, err := login(t, d, func(ctx context.Context, address string) error {
+				_ = enroll.PlayBrowser(client)(ctx, address) // it says that it is elsewhere
+				return nil
+			})
+			if tt.err == nil && err != nil {
+				t.Fatal(err)
+			}
+			if tt.err != nil {
+				wantErr(t, err, tt.err)
+			}
+		})
+	}
 }

@@ -15,21 +15,19 @@ import (
 	"net/url"
 	"sync"
 	"time"
+
+	"github.com/freshetdev/freshet/pkg/provider"
 )
 
 // What can come back instead of a code.
 var (
 	// ErrDeclined: the person, or the provider in their place, said no.
 	ErrDeclined = errors.New("access was declined")
-	// ErrMixUp: the answer names another issuer than the one that was asked (RFC 9207).
+	// ErrMixUp: the answer names another issuer than the one that was asked (RFC 9207), or came to another provider's address.
 	ErrMixUp = errors.New("the answer comes from another authorization server")
 	// ErrReceiverClosed: the listener was closed while a login waited.
 	ErrReceiverClosed = errors.New("receiver is closed")
 )
-
-// CallbackPath is where on the loopback address browsers are sent back to. Register http://127.0.0.1/callback with
-// the provider; the port is free to vary (RFC 8252 section 7.3).
-const CallbackPath = "/callback"
 
 const (
 	// maxCallback bounds the head of a request: codes may be JWTs of several kilobytes.
@@ -57,6 +55,7 @@ type Receiver struct {
 type pending struct {
 	state  string
 	issuer issuer
+	path   string // where its provider sends browsers back to
 	label  string // who is enrolled, for the page
 	// arrived gets the one answer, verdict what came of the login; both take one value.
 	arrived chan callback
@@ -76,10 +75,8 @@ func NewReceiver() (*Receiver, error) {
 		return nil, fmt.Errorf("listen for the browser's return: %w", err)
 	}
 	r := &Receiver{listener: l, served: make(chan struct{}), waiting: make(map[[sha256.Size]byte]*pending)}
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET "+CallbackPath, r.callback)
 	r.server = &http.Server{
-		Handler: mux, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 30 * time.Second, MaxHeaderBytes: maxCallback,
+		Handler: http.HandlerFunc(r.callback), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 30 * time.Second, MaxHeaderBytes: maxCallback,
 		ErrorLog: log.New(io.Discard, "", 0), // it would quote requests
 	}
 	go func() {
@@ -89,8 +86,10 @@ func NewReceiver() (*Receiver, error) {
 	return r, nil
 }
 
-// RedirectURI is the address to send browsers back to.
-func (r *Receiver) RedirectURI() string { return "http://" + r.listener.Addr().String() + CallbackPath }
+// RedirectURI is the address to send browsers back to, with the provider's own path.
+func (r *Receiver) RedirectURI(d *provider.Definition) string {
+	return "http://" + r.listener.Addr().String() + d.LoginPath()
+}
 
 // Close ends the listener and every login that waits, and returns when the last page was sent, or after a second.
 func (r *Receiver) Close() error {
@@ -111,9 +110,9 @@ func (r *Receiver) Close() error {
 }
 
 // expect draws a state and waits for it to come back. The caller ends with finish.
-func (r *Receiver) expect(issuer issuer, label string) (*pending, error) {
+func (r *Receiver) expect(d *provider.Definition, label string) (*pending, error) {
 	p := &pending{
-		state: newState(), issuer: issuer, label: label, arrived: make(chan callback, 1), verdict: make(chan error, 1),
+		state: newState(), issuer: issuerOf(d), path: d.LoginPath(), label: label, arrived: make(chan callback, 1), verdict: make(chan error, 1),
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -154,7 +153,7 @@ func (r *Receiver) take(state string) *pending {
 func (r *Receiver) callback(w http.ResponseWriter, req *http.Request) {
 	query, err := url.ParseQuery(req.URL.RawQuery)
 	var p *pending
-	// The mux lets HEAD through as GET; a link checker's must not use the state up.
+	// A link checker's HEAD must not use the state up.
 	if states := query["state"]; err == nil && len(states) == 1 && req.Method == http.MethodGet {
 		p = r.take(states[0])
 	}
@@ -162,12 +161,20 @@ func (r *Receiver) callback(w http.ResponseWriter, req *http.Request) {
 		writePage(w, http.StatusBadRequest, pageStray)
 		return
 	}
-	p.arrived <- readCallback(query, p.issuer)
+	p.arrived <- p.read(req.URL.Path, query)
 	select {
 	case err := <-p.verdict:
 		writeVerdict(w, p.label, err)
 	case <-req.Context().Done(): // the browser has gone
 	}
+}
+
+// read reads an answer. One that comes to another provider's path was asked of another provider (RFC 9700 section 4.4.2.2).
+func (p *pending) read(path string, answer url.Values) callback {
+	if path != p.path {
+		return callback{err: ErrMixUp}
+	}
+	return readCallback(answer, p.issuer)
 }
 
 // AuthorizationError is the authorization endpoint's refusal (RFC 6749 section 4.1.2.1).

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/freshetdev/freshet/internal/sleep"
@@ -37,15 +38,21 @@ const (
 	maxRevoke      = 5 * time.Second
 )
 
+// ErrUnvouched: the provider's revoke_url is not the one that was sealed when it was applied, so no token is shown there.
+var ErrUnvouched = errors.New("revoke_url was not written by anybody who has the grant keyset: apply the provider again")
+
 // Revoke withdraws a credential here and at its provider (RFC 7009). First the record is marked: its state is StateRevoked, so
 // nobody refreshes or reads it any more, and whatever is in flight is given back when it lands; its secrets are still there, sealed.
 // Then the provider is told, within Patience; then the secrets go. Whoever dies in between leaves the mark, and the next
 // call goes on from there. told is false where the provider has no revoke_url, and where there was a tombstone already: nothing is left to tell it of.
 //
-// Errors: refresh.ErrNotFound; refresh.ErrMalformed; ErrNotConfirmed, which wraps what the provider said last; seal.ErrUnknownKey
+// Errors: ErrUnvouched, with nothing changed; refresh.ErrNotFound; refresh.ErrMalformed; ErrNotConfirmed, which wraps what the provider said last; seal.ErrUnknownKey
 // and seal.ErrCorrupt for a grant that does not open, of which nothing was changed; ErrUntold.
 func Revoke(ctx context.Context, cfg RevokeConfig, c events.Credential) (told bool, err error) {
 	cfg.Patience = cmp.Or(cfg.Patience, revokePatience)
+	if slices.Contains(cfg.Definition.Unvouched, "revoke_url") {
+		return false, fmt.Errorf("revoke %s: %w", c, ErrUnvouched)
+	}
 	if cfg.Definition.RevokeURL == "" {
 		_, err := cfg.Writer.Tombstone(ctx, c, refresh.StateRevoked)
 		return false, err

@@ -9,26 +9,42 @@ import (
 	"github.com/freshetdev/freshet/pkg/events"
 	"github.com/freshetdev/freshet/pkg/provider"
 	"github.com/freshetdev/freshet/pkg/refresh"
+	"github.com/freshetdev/freshet/pkg/seal"
 )
 
 // ErrNoUserinfo: the provider has a userinfo_url, and did not say there who agreed.
 var ErrNoUserinfo = errors.New("the provider does not say at its userinfo_url who agreed")
 
 // Identify returns who gave a grant: by its ID token, else in the words of the provider's userinfo_url, which is asked where there is
-// one, else by the answer that brought the tokens. Error: ErrNoUserinfo.
+// one, else by the answer that brought the tokens. An ID token that has a subject and no name is completed by userinfo, which must
+// be about the same subject (OpenID Connect Core section 5.3.2); where it does not answer the subject is enough. Error: ErrNoUserinfo.
 func Identify(ctx context.Context, ask *refresh.Asker, d *provider.Definition, g NewGrant) (Identity, error) {
-	if g.vouched || d.UserinfoURL == "" {
+	named := g.Identity.Username != "" || g.Identity.Email != ""
+	if d.UserinfoURL == "" || g.vouched && named {
 		return g.Identity, nil
 	}
-	body, err := ask.Userinfo(ctx, d, g.AccessToken)
+	told, err := userinfo(ctx, ask, d, g.AccessToken)
+	switch {
+	case !g.vouched || g.Identity.Subject == "":
+		return told.identity(), err
+	case err != nil:
+		return g.Identity, nil
+	case told.identity().Subject != g.Identity.Subject:
+		return Identity{}, fmt.Errorf("%w: the answer is about another subject than the ID token", ErrNoUserinfo)
+	}
+	return told.identity(), nil
+}
+
+// userinfo are the claims of whoever gave an access token.
+func userinfo(ctx context.Context, ask *refresh.Asker, d *provider.Definition, access seal.Secret) (c claims, err error) {
+	body, err := ask.Userinfo(ctx, d, access)
 	if err != nil {
-		return Identity{}, fmt.Errorf("%w: %w", ErrNoUserinfo, err)
+		return claims{}, fmt.Errorf("%w: %w", ErrNoUserinfo, err)
 	}
-	var c claims
 	if json.Unmarshal(body, &c) != nil || !c.identity().Known() {
-		return Identity{}, fmt.Errorf("%w: the answer names nobody", ErrNoUserinfo)
+		return claims{}, fmt.Errorf("%w: the answer names nobody", ErrNoUserinfo)
 	}
-	return c.identity(), nil
+	return c, nil
 }
 
 // named is the grant with its account: that of the credential, else what the provider calls the one who agreed.

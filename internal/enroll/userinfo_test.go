@@ -13,6 +13,8 @@ import (
 
 func TestUserinfoNamesTheAccount(t *testing.T) {
 	t.Parallel()
+	bare := func(string) map[string]any { return nil }
+	named := func(string) map[string]any { return map[string]any{"preferred_username": "ali"} }
 	for name, tt := range map[string]struct {
 		status int
 		body   string
@@ -20,13 +22,18 @@ func TestUserinfoNamesTheAccount(t *testing.T) {
 		want   string
 		err    error
 	}{
-		"its username":             {200, `{"login":"octocat","id":1}`, nil, "octocat", nil},
-		"its number":               {200, `{"id":583231}`, nil, "583231", nil},
-		"the ID token goes before": {200, `{"login":"octocat"}`, func(string) map[string]any { return nil }, "alice", nil},
-		"nobody":                   {200, `{}`, nil, "", enroll.ErrNoUserinfo},
-		"a signed answer":          {200, `eyJ.eyJ.x`, nil, "", enroll.ErrNoUserinfo},
-		"a refusal":                {403, `{"login":"octocat"}`, nil, "", enroll.ErrNoUserinfo},
-		"a redirect":               {302, ``, nil, "", enroll.ErrNoUserinfo},
+		"its username":               {200, `{"login":"octocat","id":1}`, nil, "octocat", nil},
+		"its number":                 {200, `{"id":583231}`, nil, "583231", nil},
+		"the ID token goes before":   {200, `{"sub":"alice","preferred_username":"x"}`, named, "ali", nil},
+		"its username completes it":  {200, `{"sub":"alice","preferred_username":"ali"}`, bare, "ali", nil},
+		"else the subject is enough": {403, `{}`, bare, "alice", nil},
+		"and no news is no harm":     {200, `{"sub":"alice"}`, bare, "alice", nil},
+		"of another subject":         {200, `{"sub":"mallory","preferred_username":"ali"}`, bare, "", enroll.ErrNoUserinfo},
+		"of no subject":              {200, `{"preferred_username":"ali"}`, bare, "", enroll.ErrNoUserinfo},
+		"nobody":                     {200, `{}`, nil, "", enroll.ErrNoUserinfo},
+		"a signed answer":            {200, `eyJ.eyJ.x`, nil, "", enroll.ErrNoUserinfo},
+		"a refusal":                  {403, `{"login":"octocat"}`, nil, "", enroll.ErrNoUserinfo},
+		"a redirect":                 {302, ``, nil, "", enroll.ErrNoUserinfo},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -2,81 +2,38 @@ package probe
 
 import (
 	"context"
-	"encoding/json"
+	"errors"
 	"fmt"
-	"net/http"
-	"net/url"
-	"slices"
 	"strings"
 
+	"github.com/freshetdev/freshet/internal/discovery"
 	"github.com/freshetdev/freshet/pkg/provider"
 )
 
-// metadata is what is looked at of RFC 8414 section 2, which OpenID Connect Discovery names the same.
-type metadata struct {
-	Issuer        string   `json:"issuer"`
-	AuthURL       string   `json:"authorization_endpoint"`
-	TokenURL      string   `json:"token_endpoint"`
-	DeviceURL     string   `json:"device_authorization_endpoint"`
-	RevokeURL     string   `json:"revocation_endpoint"`
-	IntrospectURL string   `json:"introspection_endpoint"`
-	AuthMethods   []string `json:"token_endpoint_auth_methods_supported"`
-}
-
-// metadata compares the definition with what the issuer publishes.
-func (p *Prober) metadata(ctx context.Context, d *provider.Definition) []Check {
-	m, at, err := p.discover(ctx, d.Issuer)
-	if err != nil {
-		return []Check{{"issuer", Warn, err.Error(), "if the provider publishes no metadata, this is all right; otherwise check issuer"}}
+// metadata compares the definition with what the issuer publishes, and returns it with what apply would fill in.
+func (p *Prober) metadata(ctx context.Context, d *provider.Definition) (*provider.Definition, []Check) {
+	if d.Issuer == "" {
+		return d, nil
 	}
-	if m.Issuer != d.Issuer {
-		return []Check{{"issuer", Fail, fmt.Sprintf("%s is of the issuer %q", at, m.Issuer), "set issuer to exactly that, if it is whom you mean"}}
+	m, err := discovery.Find(ctx, p.ask, d)
+	switch {
+	case errors.Is(err, discovery.ErrMismatch):
+		return d, []Check{{"issuer", Fail, err.Error(), "set issuer to what the metadata names, if it is whom you mean"}}
+	case err != nil:
+		return d, []Check{{"issuer", Warn, printable(strings.ReplaceAll(err.Error(), "\n", "; ")), "if the provider publishes no metadata, this is all right; otherwise check issuer"}}
 	}
-	checks := []Check{{"issuer", OK, "metadata at " + at, ""}}
-	for _, e := range []struct{ key, ours, theirs string }{
-		{"auth_url", d.AuthURL, m.AuthURL}, {"token_url", d.TokenURL, m.TokenURL}, {"device_url", d.DeviceURL, m.DeviceURL},
-		{"revoke_url", d.RevokeURL, m.RevokeURL}, {"introspect_url", d.IntrospectURL, m.IntrospectURL},
-	} {
-		if e.ours != "" && e.theirs != "" && e.ours != e.theirs {
-			checks = append(checks, Check{"issuer", Warn, fmt.Sprintf("the metadata has %s %q", e.key, e.theirs), "check " + e.key})
+	checks := []Check{{"issuer", OK, "it publishes metadata", ""}}
+	theirs := endpointsOf(&provider.Definition{
+		AuthURL: m.AuthURL, TokenURL: m.TokenURL, DeviceURL: m.DeviceURL, RevokeURL: m.RevokeURL, IntrospectURL: m.IntrospectURL, UserinfoURL: m.UserinfoURL,
+	})
+	for i, ours := range endpointsOf(d) {
+		if ours.url != "" && theirs[i].url != "" && ours.url != theirs[i].url {
+			checks = append(checks, Check{"issuer", Warn, fmt.Sprintf("the metadata has %s %q", ours.name, theirs[i].url), "check " + ours.name})
 		}
 	}
-	methods := map[provider.AuthStyle]string{provider.AuthBasic: "client_secret_basic", provider.AuthPost: "client_secret_post"}
-	if want := methods[d.AuthStyle]; want != "" && len(m.AuthMethods) > 0 && !slices.Contains(m.AuthMethods, want) {
-		checks = append(checks, Check{"issuer", Warn, fmt.Sprintf("the metadata does not list %s, but %q", want, m.AuthMethods), "check auth_style"})
+	for _, doubt := range m.Doubts(d) {
+		checks = append(checks, Check{"issuer", Warn, printable(doubt), "check auth_style and scopes"})
 	}
-	return checks
-}
-
-// discover looks where RFC 8414 section 3.1 and OpenID Connect Discovery section 4 put the metadata.
-func (p *Prober) discover(ctx context.Context, issuer string) (m metadata, at string, err error) {
-	var found []string
-	for _, at := range wellKnown(issuer) {
-		status, body, err := p.get(ctx, at)
-		if err == nil && status == http.StatusOK {
-			if err := json.Unmarshal(body, &m); err == nil && m.Issuer != "" {
-				return m, at, nil
-			}
-			found = append(found, at+": no metadata")
-			continue
-		}
-		if err != nil {
-			found = append(found, err.Error())
-			continue
-		}
-		found = append(found, fmt.Sprintf("%s: HTTP %d", at, status))
-	}
-	return metadata{}, "", fmt.Errorf("no metadata (%s)", strings.Join(found, "; "))
-}
-
-func wellKnown(issuer string) []string {
-	u, err := url.Parse(issuer)
-	if err != nil {
-		return nil
-	}
-	path := strings.TrimSuffix(u.Path, "/")
-	u.Path = path + "/.well-known/openid-configuration"
-	openID := u.String()
-	u.Path = "/.well-known/oauth-authorization-server" + path
-	return []string{u.String(), openID}
+	filled := m.Fill(*d)
+	return &filled, checks
 }

@@ -12,16 +12,10 @@ package probe
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
-	"errors"
 	"fmt"
-	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"strings"
-	"time"
 	"unicode"
 
 	"github.com/freshetdev/freshet/pkg/provider"
@@ -46,96 +40,63 @@ type Check struct {
 	Advice string `json:"advice,omitempty"` // what to do
 }
 
-// Config configures a Prober. The zero value works.
-type Config struct {
-	// RootCAs verify the provider's endpoints. nil: the system's.
-	RootCAs *x509.CertPool
-	// Timeout bounds each request but those for tokens, which take the provider's own. Default 10s.
-	Timeout time.Duration
-}
-
-const (
-	defaultTimeout = 10 * time.Second
-	maxAnswer      = 1 << 20 // bytes of a metadata document
-	userAgent      = "freshet"
-)
-
-// Prober makes probes.
+// Prober makes probes. Its requests go where those of workers may go, and each ends within the provider's timeout.
 type Prober struct {
-	transport *http.Transport
-	exchange  *refresh.HTTPExchange
-	timeout   time.Duration
+	ask      *refresh.Asker
+	exchange *refresh.HTTPExchange
 }
 
-// New returns a prober.
-func New(cfg Config) *Prober {
-	if cfg.Timeout <= 0 {
-		cfg.Timeout = defaultTimeout
-	}
-	return &Prober{
-		timeout:  cfg.Timeout,
-		exchange: refresh.NewHTTPExchange(refresh.HTTPExchangeConfig{RootCAs: cfg.RootCAs}),
-		transport: &http.Transport{
-			Proxy:               http.ProxyFromEnvironment,
-			DialContext:         (&net.Dialer{Timeout: cfg.Timeout}).DialContext,
-			TLSClientConfig:     &tls.Config{RootCAs: cfg.RootCAs, MinVersion: tls.VersionTLS12},
-			TLSHandshakeTimeout: cfg.Timeout,
-			DisableKeepAlives:   true,
-		},
-	}
+// New returns a prober. Close it.
+func New() *Prober {
+	return &Prober{ask: refresh.NewAsker(nil), exchange: refresh.NewHTTPExchange(refresh.HTTPExchangeConfig{})}
 }
 
-// Probe checks a definition with its defaults, one check after the other; it stops when ctx ends. Checks quote no secret.
+// Close closes the connections that carry no request.
+func (p *Prober) Close() {
+	p.ask.CloseIdle()
+	p.exchange.CloseIdle()
+}
+
+// Probe checks a definition with its defaults, one check after the other; it stops when ctx ends. What the definition leaves to its
+// issuer's metadata is looked up, as apply does. Checks quote no secret.
 func (p *Prober) Probe(ctx context.Context, d *provider.Definition) ([]Check, error) {
+	d, published := p.metadata(ctx, d)
 	var checks []Check
-	for _, e := range []struct{ name, url string }{
-		{"auth_url", d.AuthURL}, {"token_url", d.TokenURL}, {"device_url", d.DeviceURL},
-		{"revoke_url", d.RevokeURL}, {"introspect_url", d.IntrospectURL},
-	} {
+	for _, e := range endpointsOf(d) {
 		if e.url != "" {
-			checks = append(checks, p.endpoint(ctx, e.name, e.url))
+			checks = append(checks, p.reach(ctx, d, e))
 		}
 	}
-	if d.Issuer != "" {
-		checks = append(checks, p.metadata(ctx, d)...)
-	}
-	checks = append(checks, p.client(ctx, d)...)
+	checks = append(append(checks, published...), p.client(ctx, d)...)
 	return checks, ctx.Err()
 }
 
-// endpoint asks for a page without parameters: any answer shows that name, route, certificate and server are there.
-func (p *Prober) endpoint(ctx context.Context, name, address string) Check {
-	status, _, err := p.get(ctx, address)
-	if err != nil {
-		return Check{name, Fail, err.Error(), "check the address, the name's resolution and the way out of here (proxy, firewall)"}
+// endpoint is a field of a definition that has an address.
+type endpoint struct{ name, url string }
+
+func endpointsOf(d *provider.Definition) []endpoint {
+	return []endpoint{
+		{"auth_url", d.AuthURL}, {"token_url", d.TokenURL}, {"device_url", d.DeviceURL},
+		{"revoke_url", d.RevokeURL}, {"introspect_url", d.IntrospectURL}, {"userinfo_url", d.UserinfoURL},
 	}
-	c := Check{Name: name, Result: OK, Found: fmt.Sprintf("%s answers (HTTP %d)", hostOf(address), status)}
+}
+
+// reach asks for a page without parameters: any answer shows that name, route, certificate and server are there.
+func (p *Prober) reach(ctx context.Context, d *provider.Definition, e endpoint) Check {
+	host := hostOf(e.url)
+	status, err := p.ask.Reach(ctx, d, e.url)
+	if err != nil {
+		found := host + ": " + printable(err.Error())
+		return Check{e.name, Fail, found, "check the address, the name's resolution and the way out of here (proxy, firewall)"}
+	}
+	c := Check{Name: e.name, Result: OK, Found: fmt.Sprintf("%s answers (HTTP %d)", host, status)}
 	switch {
 	case status >= http.StatusInternalServerError && status != http.StatusNotImplemented:
 		c.Result, c.Advice = Warn, "the server is in trouble: try again later"
-	case name == "auth_url" && (status == http.StatusNotFound || status == http.StatusGone):
+	case e.name == "auth_url" && (status == http.StatusNotFound || status == http.StatusGone):
 		c.Result, c.Advice = Warn, "the page is not there: check the path"
 	}
 	return c
-}
-
-// get follows no redirect.
-func (p *Prober) get(ctx context.Context, address string) (status int, body []byte, err error) {
-	ctx, cancel := context.WithTimeout(ctx, p.timeout)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
-	if err != nil {
-		return 0, nil, errors.New("the address cannot be used")
-	}
-	req.Header.Set("User-Agent", userAgent)
-	req.Header.Set("Accept", "application/json, */*")
-	resp, err := p.transport.RoundTrip(req)
-	if err != nil {
-		return 0, nil, fmt.Errorf("%s: %s", hostOf(address), printable(err.Error()))
-	}
-	defer resp.Body.Close()
-	body, err = io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
-	return resp.StatusCode, body, err
 }
 
 // printable keeps what a server says from steering a terminal.

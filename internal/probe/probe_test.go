@@ -11,7 +11,6 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/freshetdev/freshet/internal/authserver"
 	"github.com/freshetdev/freshet/internal/probe"
@@ -35,9 +34,11 @@ func definition(base string, change func(*provider.Definition)) *provider.Defini
 }
 
 // run probes and returns the checks as lines "name result: found". No line may hold the secret.
-func run(t *testing.T, cfg probe.Config, d *provider.Definition) string {
+func run(t *testing.T, d *provider.Definition) string {
 	t.Helper()
-	checks, err := probe.New(cfg).Probe(t.Context(), d)
+	p := probe.New()
+	defer p.Close()
+	checks, err := p.Probe(t.Context(), d)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,10 +76,28 @@ func TestProbeOfAProviderThatFits(t *testing.T) {
 	s := authserver.New(authserver.Config{})
 	srv := httptest.NewServer(s)
 	defer srv.Close()
-	want(t, run(t, probe.Config{}, definition(srv.URL, nil)),
-		"auth_url ok: 127.0.0.1", "token_url ok: 127.0.0.1", "revoke_url ok: 127.0.0.1",
-		"issuer ok: metadata at "+srv.URL+"/.well-known/oauth-authorization-server",
+	want(t, run(t, definition(srv.URL, nil)),
+		"auth_url ok: 127.0.0.1", "token_url ok: 127.0.0.1", "device_url ok", "revoke_url ok: 127.0.0.1", "introspect_url ok",
+		"issuer ok: it publishes metadata",
 		"client secret ok: an invented refresh token was refused, not the client: HTTP 400, invalid_grant")
+}
+
+func TestProbeFindsWhatIsLeftToTheIssuer(t *testing.T) {
+	t.Parallel()
+	srv := httptest.NewServer(authserver.New(authserver.Config{}))
+	defer srv.Close()
+	d := definition(srv.URL, func(d *provider.Definition) { d.AuthURL, d.TokenURL, d.RevokeURL = "", "", "" })
+	want(t, run(t, d), "auth_url ok", "token_url ok", "device_url ok", "revoke_url ok", "introspect_url ok", "issuer ok", "client secret ok")
+}
+
+func TestProbeGoesNowhereElseThanWorkers(t *testing.T) {
+	t.Parallel()
+	d := definition("https://169.254.169.254", func(d *provider.Definition) { d.AuthURL = "http://login.example.com/" })
+	got := run(t, d)
+	want(t, got, "auth_url fail: login.example.com: ", "token_url fail: 169.254.169.254: ", "revoke_url fail", "issuer warn", "client secret fail")
+	if strings.Count(got, "where no provider can be") != 5 || !strings.Contains(got, "must be https") {
+		t.Error(got)
+	}
 }
 
 func TestProbeSaysWhichSecretIsRefused(t *testing.T) {
@@ -89,7 +108,7 @@ func TestProbeSaysWhichSecretIsRefused(t *testing.T) {
 		d.Issuer, d.AuthURL, d.RevokeURL = "", "", ""
 		d.ClientSecrets = append(d.ClientSecrets, seal.NewSecret("yesterday"))
 	})
-	want(t, run(t, probe.Config{}, d), "token_url ok", "client secret 1 ok", "client secret 2 fail: the client was refused: HTTP 401, invalid_client")
+	want(t, run(t, d), "token_url ok", "client secret 1 ok", "client secret 2 fail: the client was refused: HTTP 401, invalid_client")
 }
 
 func TestProbeOfWhatIsNotThere(t *testing.T) {
@@ -97,8 +116,8 @@ func TestProbeOfWhatIsNotThere(t *testing.T) {
 	srv := httptest.NewServer(http.NotFoundHandler())
 	gone := srv.URL
 	srv.Close()
-	want(t, run(t, probe.Config{}, definition(gone, nil)),
-		"auth_url fail: 127.0.0.1", "token_url fail", "revoke_url fail", "issuer warn: no metadata",
+	want(t, run(t, definition(gone, nil)),
+		"auth_url fail: 127.0.0.1", "token_url fail", "revoke_url fail", "issuer warn: ask the issuer for its metadata: ",
 		"client secret fail: no answer to a token request: connection refused")
 }
 
@@ -108,7 +127,7 @@ func TestProbeOfACertificateThatIsNotTrusted(t *testing.T) {
 	srv.Config.ErrorLog = log.New(io.Discard, "", 0)
 	srv.StartTLS()
 	defer srv.Close()
-	got := run(t, probe.Config{Timeout: time.Second}, definition(srv.URL, func(d *provider.Definition) { d.Issuer, d.RevokeURL = "", "" }))
+	got := run(t, definition(srv.URL, func(d *provider.Definition) { d.Issuer, d.RevokeURL = "", "" }))
 	want(t, got, "auth_url fail: 127.0.0.1", "token_url fail", "client secret fail")
 	if !strings.Contains(got, "certificate") {
 		t.Error(got)
@@ -166,7 +185,7 @@ func TestProbeReadsTheAnswerAsAWorkerDoes(t *testing.T) {
 					c.change(d)
 				}
 			})
-			want(t, run(t, probe.Config{}, d), "auth_url warn: 127.0.0.1", "token_url ok", c.want)
+			want(t, run(t, d), "auth_url warn: 127.0.0.1", "token_url ok", c.want)
 		})
 	}
 }
@@ -186,10 +205,10 @@ func TestProbeComparesTheMetadata(t *testing.T) {
 		want  []string
 	}{
 		{"OpenID Connect", object{"GET /.well-known/openid-configuration": good}, []string{"issuer ok"}},
-		{"none", object{"GET /.well-known/openid-configuration": "text"}, []string{"issuer warn: no metadata"}},
-		{"another's", object{"GET /.well-known/oauth-authorization-server": with("issuer", "https://else\x1b.example")}, []string{`issuer fail: BASE/.well-known/oauth-authorization-server is of the issuer "https://else\x1b.example"`}},
+		{"none", object{"GET /.well-known/openid-configuration": "text"}, []string{"issuer warn: the issuer publishes no metadata"}},
+		{"another's", object{"GET /.well-known/oauth-authorization-server": with("issuer", "https://else\x1b.example")}, []string{`issuer fail: the metadata is not this issuer's: it names "https://else\x1b.example"`}},
 		{"another endpoint", object{"GET /.well-known/oauth-authorization-server": with("token_endpoint", "BASE/v2")}, []string{"issuer ok", `issuer warn: the metadata has token_url "BASE/v2"`}},
-		{"another style", object{"GET /.well-known/oauth-authorization-server": with("token_endpoint_auth_methods_supported", []string{"none"})}, []string{"issuer ok", "issuer warn: the metadata does not list client_secret_basic"}},
+		{"another style", object{"GET /.well-known/oauth-authorization-server": with("token_endpoint_auth_methods_supported", []string{"none"})}, []string{"issuer ok", "issuer warn: the issuer does not name client_secret_basic"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -200,7 +219,7 @@ func TestProbeComparesTheMetadata(t *testing.T) {
 			for _, w := range c.want {
 				parts = append(parts, strings.ReplaceAll(w, "BASE", base))
 			}
-			want(t, run(t, probe.Config{}, definition(base, func(d *provider.Definition) { d.AuthURL, d.RevokeURL = "", "" })), append(parts, "client secret ok")...)
+			want(t, run(t, definition(base, func(d *provider.Definition) { d.AuthURL, d.RevokeURL = "", "" })), append(parts, "client secret ok")...)
 		})
 	}
 }
@@ -209,7 +228,7 @@ func TestProbeEndsWithItsContext(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := probe.New(probe.Config{}).Probe(ctx, definition("http://127.0.0.1:1", nil)); err == nil {
+	if _, err := probe.New().Probe(ctx, definition("http://127.0.0.1:1", nil)); err == nil {
 		t.Error("no error")
 	}
 }

@@ -18,7 +18,6 @@ import (
 
 	"github.com/freshetdev/freshet/internal/authserver"
 	"github.com/freshetdev/freshet/internal/embedded"
-	"github.com/freshetdev/freshet/internal/enroll"
 	"github.com/freshetdev/freshet/pkg/provider"
 	"github.com/freshetdev/freshet/pkg/seal"
 )
@@ -137,7 +136,7 @@ func (d *dev) startAuthServer() (stop func(), err error) {
 	first := firstLifetimes(d.accounts, d.cfg.Lifetime)
 	d.auth = authserver.New(authserver.Config{
 		Clients: []authserver.Client{{ID: "dev", Secret: "dev-secret", RedirectURIs: []string{
-			"http://127.0.0.1" + enroll.CallbackPath, "http://[::1]" + enroll.CallbackPath, "http://127.0.0.1/connect/" + devProvider + "/callback",
+			"http://127.0.0.1" + provider.DefaultCallbackPath, "http://[::1]" + provider.DefaultCallbackPath, "http://127.0.0.1/connect/" + devProvider + "/callback",
 		}}},
 		Issuer: d.authURL, Rotation: d.cfg.Rotation, AccessLifetime: d.cfg.Lifetime, Seed: d.cfg.Seed,
 		Lifetime: func(account string, n int) time.Duration {
@@ -170,7 +169,7 @@ func (d *dev) definition() provider.Definition {
 
 func (d *dev) run(ctx context.Context) error {
 	def := d.definition()
-	if err := d.node.prepare(ctx, []provider.Definition{def}, true); err != nil {
+	if _, err := d.node.prepare(ctx, []provider.Definition{def}, true); err != nil {
 		return err
 	}
 	b, closeConn, err := d.node.connect()

@@ -9,11 +9,8 @@ import (
 	"github.com/rs/zerolog"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/freshetdev/freshet/internal/app"
-	"github.com/freshetdev/freshet/internal/broker"
 	"github.com/freshetdev/freshet/internal/embedded"
 	"github.com/freshetdev/freshet/pkg/provider"
-	"github.com/freshetdev/freshet/pkg/refresh"
 )
 
 // RunConfig describes `freshet run`. StoreDir is required.
@@ -37,7 +34,8 @@ func (c RunConfig) Validate() error {
 	return errors.Join(noStore, validPort("--nats-port", c.Port))
 }
 
-// Run runs scheduler, worker and a persistent NATS until ctx ends. Errors: embedded.ErrInUse for a store that another
+// Run runs scheduler, worker and a persistent NATS until ctx ends. A provider of which nothing is known, and whose issuer cannot be asked,
+// is applied once that can. Errors: embedded.ErrInUse for a store that another
 // process has, embedded.ErrPortTaken.
 func Run(ctx context.Context, cfg RunConfig) error {
 	if err := cfg.Validate(); err != nil {
@@ -52,7 +50,8 @@ func Run(ctx context.Context, cfg RunConfig) error {
 		return err
 	}
 	defer n.server.Shutdown()
-	if err := n.prepare(ctx, cfg.Providers, cfg.MoveGrants); err != nil {
+	later, err := n.prepare(ctx, cfg.Providers, cfg.MoveGrants)
+	if err != nil {
 		return cancelled(ctx, err)
 	}
 	env, err := n.writeEnv()
@@ -60,11 +59,16 @@ func Run(ctx context.Context, cfg RunConfig) error {
 		return err
 	}
 	defer n.removeEnv()
-	return n.runProcesses(ctx, func() {
-		if cfg.Ready != nil {
-			cfg.Ready(env)
-		}
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return n.applyLater(ctx, later, cfg.MoveGrants) })
+	g.Go(func() error {
+		return n.runProcesses(ctx, func() {
+			if cfg.Ready != nil {
+				cfg.Ready(env)
+			}
+		})
 	})
+	return g.Wait()
 }
 
 // runProcesses runs a scheduler and a worker until ctx ends or one of them fails.
@@ -82,37 +86,4 @@ func (n *node) runProcesses(ctx context.Context, started func()) error {
 	}
 	started()
 	return g.Wait()
-}
-
-// prepare makes the assets and applies the providers.
-func (n *node) prepare(ctx context.Context, defs []provider.Definition, moveGrants bool) error {
-	b, closeConn, err := n.connect()
-	if err != nil {
-		return err
-	}
-	defer closeConn()
-	if _, err := b.Setup(ctx, broker.SetupConfig{}); err != nil {
-		return err
-	}
-	ask := refresh.NewAsker(nil)
-	defer ask.CloseIdle()
-	for _, d := range defs {
-		d, notes, err := app.Discover(ctx, b, ask, d)
-		if err != nil {
-			return err
-		}
-		if moveGrants {
-			if err := app.MoveGrants(ctx, b, &d); err != nil {
-				return err
-			}
-		}
-		a, err := app.Apply(ctx, b, n.grant, d, false)
-		if err != nil {
-			return err
-		}
-		for _, w := range append(a.Warnings, notes...) {
-			n.log.Warn().Str("provider", d.Name).Msg(w)
-		}
-	}
-	return nil
 }

@@ -6,16 +6,24 @@ import (
 	"errors"
 	"io/fs"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/rs/zerolog"
 
 	"github.com/freshetdev/freshet/internal/authserver"
 	"github.com/freshetdev/freshet/internal/embedded"
 	"github.com/freshetdev/freshet/internal/solo"
+	"github.com/freshetdev/freshet/pkg/provider"
+	"github.com/freshetdev/freshet/pkg/seal"
 )
 
 func devConfig(out *bytes.Buffer) solo.DevConfig {
@@ -149,6 +157,69 @@ func TestRunSaysWhatIsWrong(t *testing.T) {
 	cancel()
 	if err := solo.Run(cancelled, solo.RunConfig{StoreDir: t.TempDir()}); err != nil {
 		t.Errorf("cancelled before it runs: %v", err)
+	}
+}
+
+// words is a log that is waited for.
+type words chan string
+
+func (w words) Write(p []byte) (int, error) {
+	w <- string(p)
+	return len(p), nil
+}
+
+func (w words) await(t *testing.T, texts ...string) {
+	t.Helper()
+	for late := time.After(30 * time.Second); ; {
+		select {
+		case line := <-w:
+			if !slices.ContainsFunc(texts, func(text string) bool { return !strings.Contains(line, text) }) {
+				return
+			}
+		case <-late:
+			t.Fatalf("the log has no line with %q", texts)
+		}
+	}
+}
+
+// TestRunStartsWithoutAnIssuer: one provider whose issuer is out of order keeps no other from starting, and comes when it answers.
+func TestRunStartsWithoutAnIssuer(t *testing.T) {
+	t.Parallel()
+	auth := authserver.New(authserver.Config{})
+	var up atomic.Bool
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if up.Load() {
+			auth.ServeHTTP(w, r)
+			return
+		}
+		w.WriteHeader(http.StatusBadGateway)
+	}))
+	defer srv.Close()
+	define := func(name string) provider.Definition {
+		return provider.Definition{Name: name, Issuer: srv.URL, ClientID: "dev", ClientSecrets: []seal.Secret{seal.NewSecret("x")}, AuthStyle: provider.AuthBasic}
+	}
+	whole := define("whole")
+	whole.TokenURL = srv.URL + "/token"
+	log, ready := make(words, 1000), make(chan string, 1)
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() {
+		ended <- solo.Run(ctx, solo.RunConfig{
+			StoreDir: t.TempDir(), Providers: []provider.Definition{define("acme"), whole}, Log: zerolog.New(log),
+			Ready: func(env string) { ready <- env },
+		})
+	}()
+	select {
+	case <-ready:
+	case err := <-ended:
+		t.Fatalf("run: %v", err)
+	}
+	log.await(t, "acme", "cannot start yet")
+	up.Store(true)
+	log.await(t, "acme", "it is applied")
+	stop()
+	if err := <-ended; err != nil {
+		t.Errorf("run: %v", err)
 	}
 }
 

@@ -316,3 +316,51 @@ func TestAProviderThatCannotSayWhoAgreed(t *testing.T) {
 		})
 	}
 }
+
+// TestAHammeredLinkShutsOutNobodyElse: and those who were on their way come back.
+func TestAHammeredLinkShutsOutNobodyElse(t *testing.T) {
+	t.Parallel()
+	c := newTown(t)
+	link := c.link(forAlice)
+	b := c.browser()
+	left := c.leave(b, link)
+	begun := 1
+	for range 30 {
+		if c.get(c.browser(), link).status == http.StatusSeeOther {
+			begun++
+		}
+	}
+	if begun != 16 || !strings.Contains(c.logged.String(), "hammering") {
+		t.Errorf("%d sessions of one link\n%s", begun, c.logged.String())
+	}
+	if s := c.come(c.link(`{"provider":"acme","account":"bob"}`), "bob"); s.status != http.StatusOK {
+		t.Errorf("another link: %d", s.status)
+	}
+	if s := c.get(b, c.agree(b, left, "alice")); s.status != http.StatusOK {
+		t.Errorf("who was on the way: %d\n%s", s.status, c.logged.String())
+	}
+}
+
+// TestAStateOfAnotherSessionInItsPlace: the place alone opens nothing.
+func TestAStateOfAnotherSessionInItsPlace(t *testing.T) {
+	t.Parallel()
+	c := newTown(t)
+	b := c.browser()
+	back := c.agree(b, c.leave(b, c.link(forAlice)), "alice")
+	state := param(back, "state")
+	forged := strings.Repeat("x", 43) + state[strings.IndexByte(state, '.'):]
+	u, err := url.Parse(back)
+	c.must(err)
+	for _, cookie := range b.Jar.Cookies(u) {
+		b.Jar.SetCookies(u, []*http.Cookie{{Name: web.CookieName(c.servers[0], forged), Value: cookie.Value, Secure: true, Path: "/"}})
+	}
+	if s := c.get(b, strings.Replace(back, url.QueryEscape(state), url.QueryEscape(forged), 1)); s.status != http.StatusBadRequest {
+		t.Errorf("a forged state: %d", s.status)
+	}
+	if !strings.Contains(c.logged.String(), "no session waits") {
+		t.Error(c.logged.String())
+	}
+	if s := c.get(b, back); s.status != http.StatusOK {
+		t.Errorf("its own state afterwards: %d\n%s", s.status, c.logged.String())
+	}
+}

@@ -69,13 +69,14 @@ func (s *Server) start(w http.ResponseWriter, req *http.Request) error {
 	if err != nil {
 		return err
 	}
-	state, browser, verifier := enroll.NewState(), enroll.NewState(), enroll.NewVerifier()
+	browser, verifier := enroll.NewState(), enroll.NewVerifier()
+	state, err := s.begin(ctx, l, d, verifier, browser)
+	if err != nil {
+		return err
+	}
 	address, err := s.consent(d, verifier).URL(state, l.hint())
 	if err != nil {
 		return refuse(reasonUnusable, err)
-	}
-	if err := s.begin(ctx, l, d, verifier, state, browser); err != nil {
-		return err
 	}
 	http.SetCookie(w, s.cookie(state, browser, sessionLife))
 	w.Header().Set("Location", address)

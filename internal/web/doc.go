@@ -9,7 +9,7 @@
 //
 // # Invariants
 //
-// A link ends, and connects once. A state is 256 random bits, lives ten minutes, belongs to one browser by a cookie and to one
+// A link ends, connects once, and has few sessions at a time. A state has 256 random bits, lives ten minutes, belongs to one browser by a cookie and to one
 // provider by the path, and is taken once, by compare-and-set. A code is redeemed with the verifier of the session whose
 // state it came with. An answer that names another issuer is refused, and so is, for a link that names its account, one
 // from a provider that says that somebody else agreed. Whatever is refused gets the same page with the same status; the

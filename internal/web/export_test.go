@@ -1,6 +1,11 @@
 package web
 
-import "time"
+import (
+	"crypto/tls"
+	"time"
+
+	"github.com/rs/zerolog"
+)
 
 // ExpiredLink makes a link that has ended.
 func ExpiredLink(s *Server, provider, account string) (string, error) {
@@ -21,3 +26,9 @@ func Address(s *Server) (publicURL string, secure bool) { return s.publicURL, s.
 
 // CookieName is what the cookie for a state is called.
 func CookieName(s *Server, state string) string { return s.cookieName(state) }
+
+// Certificates returns a function that gives the TLS settings for the next connection to a listener.
+func Certificates(l Listener, log zerolog.Logger) (current func() *tls.Config, err error) {
+	c, err := openCertificates(l, log)
+	return c.current, err
+}

@@ -18,6 +18,7 @@ const (
 	reasonNoLink    reason = "the link cannot be read: cut off, made up, or made with other keysets"
 	reasonLinkOver  reason = "the link has ended: make another"
 	reasonLinkUsed  reason = "the link was used already: make another"
+	reasonCrowded   reason = "too many sessions were begun with this link: somebody may be hammering it; make another"
 	reasonNoPage    reason = "nothing is at this address"
 	reasonAnswer    reason = "the answer has no state, or more than one"
 	reasonBrowser   reason = "the browser that came back is not the one that was sent: somebody may have passed an address on, or it keeps no cookies"
@@ -47,7 +48,7 @@ func (r reason) level() zerolog.Level {
 		return zerolog.ErrorLevel
 	case reasonNoLink, reasonLinkOver, reasonLinkUsed, reasonNoPage, reasonAnswer, reasonDeclined, reasonState:
 		return zerolog.InfoLevel
-	case reasonBrowser, reasonProvider, reasonMixUp, reasonIdentity, reasonTaken, reasonNameless, reasonChanged, reasonStaleCode:
+	case reasonCrowded, reasonBrowser, reasonProvider, reasonMixUp, reasonIdentity, reasonTaken, reasonNameless, reasonChanged, reasonStaleCode:
 		return zerolog.WarnLevel
 	}
 	return zerolog.WarnLevel

@@ -3,7 +3,6 @@ package web
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -11,7 +10,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"os"
 	"strings"
 	"time"
 
@@ -81,11 +79,11 @@ func Run(ctx context.Context, cfg Config) error {
 		return err
 	}
 	cfg = cfg.withDefaults()
-	public, err := listen(ctx, cfg.Public)
+	public, err := listen(ctx, cfg.Public, cfg.Log)
 	if err != nil {
 		return fmt.Errorf("--listen: %w", err)
 	}
-	admin, err := listen(ctx, cfg.Admin)
+	admin, err := listen(ctx, cfg.Admin, cfg.Log)
 	if err != nil {
 		public.Close()
 		return fmt.Errorf("--admin-listen: %w", err)
@@ -128,39 +126,19 @@ func (s *Server) awaitClock(ctx context.Context) {
 }
 
 // listen opens a listener, with TLS where it has a certificate.
-func listen(ctx context.Context, l Listener) (net.Listener, error) {
-	var settings *tls.Config
-	if l.TLS() {
-		var err error
-		if settings, err = l.settings(); err != nil {
-			return nil, err
-		}
+func listen(ctx context.Context, l Listener, log zerolog.Logger) (net.Listener, error) {
+	if !l.TLS() {
+		return (&net.ListenConfig{}).Listen(ctx, "tcp", l.Address)
+	}
+	certs, err := openCertificates(l, log)
+	if err != nil {
+		return nil, err
 	}
 	inner, err := (&net.ListenConfig{}).Listen(ctx, "tcp", l.Address)
-	if err != nil || settings == nil {
-		return inner, err
-	}
-	return tls.NewListener(inner, settings), nil
-}
-
-func (l Listener) settings() (*tls.Config, error) {
-	cert, err := tls.LoadX509KeyPair(l.CertFile, l.KeyFile)
 	if err != nil {
-		return nil, fmt.Errorf("read certificate and key: %w", err)
+		return nil, err
 	}
-	settings := &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}}
-	if l.ClientCAFile == "" {
-		return settings, nil
-	}
-	pem, err := os.ReadFile(l.ClientCAFile)
-	if err != nil {
-		return nil, fmt.Errorf("read client authorities: %w", err)
-	}
-	settings.ClientCAs, settings.ClientAuth = x509.NewCertPool(), tls.RequireAndVerifyClientCert
-	if !settings.ClientCAs.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("client authorities: %s holds no certificate", l.ClientCAFile)
-	}
-	return settings, nil
+	return tls.NewListener(inner, certs.config()), nil
 }
 
 // serve serves until ctx ends, and then what is under way.

@@ -18,6 +18,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rs/zerolog"
+
 	"github.com/freshetdev/freshet/internal/web"
 )
 
@@ -139,4 +141,53 @@ func keyPair(c *town, a *authority) tls.Certificate {
 	pair, err := tls.LoadX509KeyPair(cert, key)
 	c.must(err)
 	return pair
+}
+
+func TestCertificatesAreReadAgain(t *testing.T) {
+	t.Parallel()
+	c := newTown(t)
+	a := c.authority()
+	l := web.Listener{CertFile: filepath.Join(a.dir, "tls.pem"), KeyFile: filepath.Join(a.dir, "tls.key"), ClientCAFile: filepath.Join(a.dir, "ca.pem")}
+	install := func(name string, alsoKey bool) {
+		cert, key := a.sign(name)
+		c.must(os.Rename(cert, l.CertFile))
+		if alsoKey {
+			c.must(os.Rename(key, l.KeyFile))
+		}
+	}
+	install("first", true)
+	current, err := web.Certificates(l, zerolog.New(&c.logged))
+	c.must(err)
+	served := func() string {
+		leaf, err := x509.ParseCertificate(current().Certificates[0].Certificate[0])
+		c.must(err)
+		return leaf.Subject.CommonName
+	}
+	before := current()
+	if served() != "first" || current() != before {
+		t.Errorf("%s is served, or was read again without a change", served())
+	}
+	install("second", true)
+	if served() != "second" || !current().ClientCAs.Equal(before.ClientCAs) {
+		t.Errorf("%s is served", served())
+	}
+	install("third", false)
+	for range 3 {
+		if served() != "second" {
+			t.Errorf("%s is served, which has no key", served())
+		}
+	}
+	c.must(os.Remove(l.ClientCAFile))
+	if served() != "second" || current().ClientCAs == nil {
+		t.Error("without authorities nobody would be asked for a certificate")
+	}
+	if n := strings.Count(c.logged.String(), "cannot be used"); n != 2 {
+		t.Errorf("complained %d times, want once for each fault\n%s", n, c.logged.String())
+	}
+	other := c.authority()
+	c.must(os.Rename(filepath.Join(other.dir, "ca.pem"), l.ClientCAFile))
+	install("fourth", true)
+	if served() != "fourth" || current().ClientCAs.Equal(before.ClientCAs) {
+		t.Errorf("%s is served, or the earlier authority is believed", served())
+	}
 }

@@ -56,6 +56,9 @@ type Definition struct {
 	RevokeURL     string `json:"revoke_url,omitempty"`     // RFC 7009
 	IntrospectURL string `json:"introspect_url,omitempty"` // RFC 7662; only where it answers for refresh tokens
 	UserinfoURL   string `json:"userinfo_url,omitempty"`   // says who agreed, where no ID token does (OpenID Connect Core section 5.3)
+	// CallbackPath is where on the loopback address logins on one machine come back to, as it is registered there; default
+	// DefaultCallbackPath. A path that no other provider has keeps answers from being mixed up (RFC 9700 section 4.4.2.2).
+	CallbackPath string `json:"callback_path,omitempty"`
 	// IssInAnswer: the authorization server names itself in each authorization response, so one without iss is not its own
 	// (RFC 9207 section 2.4).
 	IssInAnswer bool `json:"authorization_response_iss_parameter_supported,omitempty"`
@@ -91,6 +94,9 @@ type Definition struct {
 	// MovedFrom are token URLs whose grants may be presented at TokenURL. It is no secret, but lies sealed: only who has the
 	// grant keyset can say so.
 	MovedFrom []string `json:"-"`
+	// Unvouched are the fields among introspect_url, revoke_url and userinfo_url that an entry has in clear otherwise than sealed, and that
+	// are therefore empty: somebody without the grant keyset has written them, or an earlier version. Applying again mends it.
+	Unvouched []string `json:"-"`
 }
 
 // Refresh says when a provider's tokens are renewed. Zero fields take the defaults given here.
@@ -125,6 +131,10 @@ type Words struct {
 func (w Words) IsZero() bool {
 	return len(w.NotConsumed)+len(w.Throttled)+len(w.Rejected)+len(w.Misconfigured) == 0
 }
+
+// DefaultCallbackPath is the path of http://127.0.0.1/callback, the redirect URI to register for logins on one machine; the port is free
+// to vary (RFC 8252 section 7.3), the path is not.
+const DefaultCallbackPath = "/callback"
 
 // The defaults of a definition.
 const (
@@ -175,6 +185,9 @@ func (l Limits) withDefaults() Limits {
 	l.Timeout = cmp.Or(l.Timeout, defaultTimeout)
 	return l
 }
+
+// LoginPath is CallbackPath or its default. It is no default of the definition's, which would be written into every entry.
+func (d Definition) LoginPath() string { return cmp.Or(d.CallbackPath, DefaultCallbackPath) }
 
 // OAuth2Endpoint returns the endpoints in the form x/oauth2 takes. The style is never left to its detection, which
 // would send a second request with the same refresh token or code.

@@ -29,6 +29,7 @@ type Entry struct {
 	ClientSecrets [][]byte `json:"client_secrets,omitempty"`
 	AssertionKey  []byte   `json:"assertion_key,omitempty"` // the sealed form of Definition.AssertionKey
 	MovedFrom     [][]byte `json:"moved_from,omitempty"`    // the sealed form of Definition.MovedFrom
+	Endpoints     []byte   `json:"endpoints,omitempty"`     // the sealed form of the addresses that are shown tokens
 	Pause         *Pause   `json:"pause,omitempty"`         // of the lane; nil: it runs
 	// RejectionsSince is when a pause for PauseRejections ended: what the provider said about grants before that does not
 	// count. Zero: all of it does.

@@ -37,11 +37,15 @@ func (e *Entry) SealSecrets(k *seal.Keyset, bucket string) error {
 			return err
 		}
 	}
-	e.ClientSecrets, e.AssertionKey, e.MovedFrom = secrets, key, from
+	endpoints, err := e.sealEndpoints(b)
+	if err != nil {
+		return err
+	}
+	e.ClientSecrets, e.AssertionKey, e.MovedFrom, e.Endpoints = secrets, key, from, endpoints
 	return nil
 }
 
-// OpenSecrets opens what SealSecrets sealed into the definition. Either all open or the definition stays as it is. Errors
+// OpenSecrets opens what SealSecrets sealed into the definition, and drops addresses that are not as they were sealed. Either all open or the definition stays as it is. Errors
 // wrap seal.ErrUnknownKey or seal.ErrCorrupt.
 func (e *Entry) OpenSecrets(k *seal.Keyset, bucket string) error {
 	b := box{k, bucket, e.Name}
@@ -59,7 +63,12 @@ func (e *Entry) OpenSecrets(k *seal.Keyset, bucket string) error {
 			return err
 		}
 	}
+	endpoints, err := e.openEndpoints(b)
+	if err != nil {
+		return err
+	}
 	e.Definition.ClientSecrets, e.Definition.AssertionKey, e.Definition.MovedFrom = secrets, key, nil
+	e.Definition.dropUnvouched(endpoints)
 	for _, s := range moved {
 		e.Definition.MovedFrom = append(e.Definition.MovedFrom, s.Reveal())
 	}

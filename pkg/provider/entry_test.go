@@ -228,6 +228,7 @@ func TestSecretsOpenOnlyWhereTheyBelong(t *testing.T) {
 		"a secret in a key's place": {func(e *provider.Entry) { e.AssertionKey = e.ClientSecrets[0] }, k, bucket, seal.ErrCorrupt},
 		"a move that nobody sealed": {func(e *provider.Entry) { e.MovedFrom = [][]byte{[]byte("https://evil.example.com/")} }, k, bucket, seal.ErrCorrupt},
 		"a move made of a secret":   {func(e *provider.Entry) { e.MovedFrom = e.ClientSecrets[:1] }, k, bucket, seal.ErrCorrupt},
+		"addresses nobody sealed":   {func(e *provider.Entry) { e.Endpoints = []byte(`{"revoke_url":"https://evil.example.com/"}`) }, k, bucket, seal.ErrCorrupt},
 		"one of two is bad":         {func(e *provider.Entry) { e.ClientSecrets = [][]byte{e.ClientSecrets[0], nil} }, k, bucket, seal.ErrCorrupt},
 	} {
 		e := sealed
@@ -242,11 +243,45 @@ func TestSecretsOpenOnlyWhereTheyBelong(t *testing.T) {
 
 func TestSealSecretsReplaces(t *testing.T) {
 	t.Parallel()
-	e := fullEntry()
-	if err := e.SealSecrets(newKeyset(t), bucket); err != nil || len(e.ClientSecrets) != 0 {
+	e, k := fullEntry(), newKeyset(t)
+	if err := e.SealSecrets(k, bucket); err != nil || len(e.ClientSecrets) != 0 {
 		t.Errorf("a definition without secrets leaves %d sealed, %v", len(e.ClientSecrets), err)
 	}
-	if err := e.OpenSecrets(newKeyset(t), bucket); err != nil || e.Definition.ClientSecrets != nil {
+	if err := e.OpenSecrets(k, bucket); err != nil || e.Definition.ClientSecrets != nil {
 		t.Errorf("opened %v, %v", e.Definition.ClientSecrets, err)
+	}
+}
+
+// TestTokensAreShownOnlyWhereTheKeysetsOwnerSaid: whoever writes the bucket without it can take such an address away, and no more.
+func TestTokensAreShownOnlyWhereTheKeysetsOwnerSaid(t *testing.T) {
+	t.Parallel()
+	const good, evil = "https://login.example.com/x", "https://evil.example.com/x"
+	k := newKeyset(t)
+	for name, tt := range map[string]struct {
+		change             func(*provider.Entry)
+		revoke, introspect string
+		unvouched          []string
+	}{
+		"as applied":       {func(*provider.Entry) {}, good, good, nil},
+		"changed":          {func(e *provider.Entry) { e.RevokeURL = evil }, "", good, []string{"revoke_url"}},
+		"swapped in":       {func(e *provider.Entry) { e.UserinfoURL = evil }, good, good, []string{"userinfo_url"}},
+		"taken away":       {func(e *provider.Entry) { e.RevokeURL = "" }, "", good, nil},
+		"with the seal":    {func(e *provider.Entry) { e.RevokeURL, e.Endpoints = evil, nil }, "", "", []string{"introspect_url", "revoke_url"}},
+		"earlier versions": {func(e *provider.Entry) { e.Endpoints = nil }, "", "", []string{"introspect_url", "revoke_url"}},
+	} {
+		d := acme()
+		d.RevokeURL, d.IntrospectURL, d.UserinfoURL = good, good, ""
+		e := provider.Entry{Definition: d}
+		if err := e.SealSecrets(k, bucket); err != nil {
+			t.Fatal(err)
+		}
+		tt.change(&e)
+		e = decode(t, encode(t, e))
+		if err := e.OpenSecrets(k, bucket); err != nil {
+			t.Fatal(err)
+		}
+		if e.RevokeURL != tt.revoke || e.IntrospectURL != tt.introspect || e.UserinfoURL != "" || !slices.Equal(e.Unvouched, tt.unvouched) {
+			t.Errorf("%s: revoke %q, introspect %q, userinfo %q, unvouched %q", name, e.RevokeURL, e.IntrospectURL, e.UserinfoURL, e.Unvouched)
+		}
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"net/netip"
 	"net/url"
+	"path"
+	"regexp"
 	"strings"
 )
 
@@ -24,10 +26,16 @@ func (d Definition) checkURLs(f *faults) {
 			f.add(u.field, "%s", problem)
 		}
 	}
+	if p := d.CallbackPath; p != "" && (path.Clean(p) != p || !callbackPaths.MatchString(p)) {
+		f.add("callback_path", "want a plain path such as /callback/acme")
+	}
 	if strings.Contains(d.Issuer, "?") {
 		f.add("issuer", "has a query, which RFC 8414 section 2 forbids")
 	}
 }
+
+// callbackPaths need no encoding, since providers compare them byte by byte.
+var callbackPaths = regexp.MustCompile(`^/[A-Za-z0-9._~/-]{1,200}$`)
 
 // urlProblem says what is wrong with an endpoint's URL, or "". RFC 6749 sections 3.1 and 3.2 forbid fragments.
 func urlProblem(raw string) string {

@@ -48,31 +48,56 @@ func (a *Asker) now() time.Time {
 
 // Fetch gets a document that d's provider publishes, within the provider's timeout. It is no error that the answer is not 200.
 func (a *Asker) Fetch(ctx context.Context, d *provider.Definition, address string) (status int, body []byte, err error) {
+	err = a.get(ctx, d, address, func(resp *http.Response) error {
+		status = resp.StatusCode
+		body, err = io.ReadAll(io.LimitReader(resp.Body, MaxReply+1))
+		if err == nil && len(body) > MaxReply {
+			return errTooLarge
+		}
+		return err
+	})
+	if err != nil {
+		return 0, nil, err
+	}
+	return status, body, nil
+}
+
+// Reach asks for a page of d's provider, within the provider's timeout, and reads no more of the answer than its status: any shows that
+// something is there.
+func (a *Asker) Reach(ctx context.Context, d *provider.Definition, address string) (status int, err error) {
+	err = a.get(ctx, d, address, func(resp *http.Response) error {
+		status = resp.StatusCode
+		return nil
+	})
+	return status, err
+}
+
+// get makes a request without a body and hands over the answer.
+func (a *Asker) get(ctx context.Context, d *provider.Definition, address string, read func(*http.Response) error) error {
 	ctx, cancel := context.WithTimeout(ctx, d.Timing().Timeout)
 	defer cancel()
-	if err := (endpoint{"metadata address", address}).check(); err != nil {
-		return 0, nil, err
+	if err := (endpoint{"address", address}).check(); err != nil {
+		return err
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
-		return 0, nil, requestError("metadata address cannot be used")
+		return requestError("address cannot be used")
 	}
-	req.Header.Set("Accept", "application/json")
+	req.Header.Set("Accept", "application/json, */*;q=0.1")
 	req.Header.Set("User-Agent", userAgent)
 	begun := time.Now()
 	resp, err := a.routes.of(d).RoundTrip(req)
 	if err != nil {
-		return 0, nil, noAnswer(err, time.Since(begun))
+		return noAnswer(err, time.Since(begun))
 	}
 	defer resp.Body.Close()
-	body, err = io.ReadAll(io.LimitReader(resp.Body, MaxReply+1))
-	switch {
+	switch err := read(resp); {
+	case errors.Is(err, errTooLarge):
+		return fmt.Errorf("%w: %w", errNoAnswer, err)
 	case err != nil:
-		return 0, nil, noAnswer(err, time.Since(begun))
-	case len(body) > MaxReply:
-		return 0, nil, fmt.Errorf("%w: %w", errNoAnswer, errTooLarge)
+		return noAnswer(err, time.Since(begun))
 	}
-	return resp.StatusCode, body, nil
+	return nil
 }
 
 // Active asks whether a refresh token is still good (RFC 7662 section 2.1). "Not active" may also mean that the provider

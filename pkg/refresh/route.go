@@ -156,7 +156,9 @@ func neverPrefixes() []string {
 	return []string{
 		"0.0.0.0/8", "192.0.0.0/24", "192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "240.0.0.0/4", // RFC 791, 6890, 5737, 1112
 		"::/96", "100::/64", "2001:db8::/32", "3fff::/20", "fec0::/10", // RFC 4291, 6666, 3849, 9637, 3879
-		"fd00:ec2::/32", // where a large cloud answers for its machines' credentials
+		// Where clouds answer for their machines' credentials, beside 169.254.0.0/16 and 192.0.0.192.
+		"168.63.129.16/32", "100.100.100.200/32", // Azure, Alibaba Cloud
+		"fd00:ec2::/32", "fd20:ce::254/128", "fd00:c1::a9fe:a9fe/128", "fd00:42::42/128", // AWS, Google Cloud, Oracle Cloud, Scaleway
 	}
 }
 

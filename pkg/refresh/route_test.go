@@ -39,6 +39,10 @@ func TestAddressesThatProvidersCanHave(t *testing.T) {
 		{"::7f00:1", false, false}, {"224.0.0.1", false, false}, {"239.255.255.255", false, false}, {"ff02::1", false, false},
 		{"240.0.0.1", false, false}, {"255.255.255.255", false, false}, {"192.0.2.1", false, false}, {"198.51.100.7", false, false},
 		{"203.0.113.9", false, false}, {"192.0.0.192", false, false}, {"2001:db8::1", false, false}, {"fec0::1", false, false},
+
+		{"168.63.129.16", false, false}, {"168.63.129.15", true, true}, {"100.100.100.200", false, false}, {"100.100.100.201", false, true},
+		{"::ffff:168.63.129.16", false, false}, {"64:ff9b::a83f:8110", false, false}, {"2002:6464:64c8::1", false, false},
+		{"fd20:ce::254", false, false}, {"fd20:ce::255", false, true}, {"fd00:c1::a9fe:a9fe", false, false}, {"fd00:42::42", false, false},
 	} {
 		at := net.JoinHostPort(tt.address, "443")
 		if got := refresh.JudgeAddress(host, at, false); (got == "") != tt.public {

@@ -72,6 +72,9 @@ func loadCache(cfg Config, bucket string, now time.Time) *cache {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		cfg.OnError(fmt.Errorf("cache file is ignored: %w", err))
 	}
+	if err := replace.Clean(k.path, now); err != nil {
+		cfg.OnError(fmt.Errorf("remove temporary files beside the cache file: %w", err))
+	}
 	for _, t := range f.Tokens {
 		if r, ok := t.reading(); ok && r.token.usable(now) {
 			k.shelf[t.ID] = r

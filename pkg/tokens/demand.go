@@ -29,11 +29,12 @@ type wish struct {
 }
 
 // demand is a source's question for a newer token: one at a time, for however many want it. The source's mu owns the wish, which
-// grows with those who join; err may be read once over is closed.
+// grows with those who join, and trouble; err may be read once over is closed.
 type demand struct {
 	wish
-	over chan struct{} // closed at its end
-	err  error         // why no newer token came
+	trouble error         // why it could not be asked for when that was last tried; nil: it was
+	over    chan struct{} // closed at its end
+	err     error         // why no newer token came
 }
 
 // demanded is what became of a source's last demand.
@@ -57,7 +58,7 @@ func (s *source) renew(ctx context.Context, w wish) (*held, error) {
 	select {
 	case <-d.over:
 	case <-over.C:
-		return nil, s.notRenewed("none came in time")
+		return nil, s.late(d)
 	case <-ctx.Done():
 		return nil, s.interrupted(ctx)
 	}
@@ -69,6 +70,17 @@ func (s *source) renew(ctx context.Context, w wish) (*held, error) {
 	default:
 		return nil, s.notRenewed("what came is not newer, or has ended")
 	}
+}
+
+// late says why a demand has brought nothing so far.
+func (s *source) late(d *demand) error {
+	s.mu.Lock()
+	trouble := d.trouble
+	s.mu.Unlock()
+	if trouble != nil {
+		return fmt.Errorf("%w: %w", s.notRenewed("it could not be asked for"), trouble)
+	}
+	return s.notRenewed("none came in time")
 }
 
 // join returns a token that is there already, or the demand that will bring one.
@@ -167,15 +179,16 @@ func (s *source) ask(d *demand) (open bool, err error) {
 		if errors.Is(trouble, ErrPermission) {
 			return false, trouble
 		}
+		s.mu.Lock()
+		d.trouble = trouble
+		s.mu.Unlock()
 		switch came, over := s.await(d, pause); {
 		case came:
 			return false, nil
 		case s.client.ctx.Err() != nil:
 			return false, fmt.Errorf("%s: %w", s.cred, ErrClosed)
-		case over && trouble != nil:
-			return true, fmt.Errorf("%w: %w", s.notRenewed("it could not be asked for"), trouble)
 		case over:
-			return true, s.notRenewed("none came in time")
+			return true, s.late(d)
 		}
 	}
 }

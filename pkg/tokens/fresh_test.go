@@ -3,6 +3,7 @@ package tokens_test
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -92,6 +93,29 @@ func TestTokenForDoesNotAskForWhatNoTokenHas(t *testing.T) {
 	if n := l.asked(); n != 0 {
 		t.Errorf("asked %d times", n)
 	}
+}
+
+// TestTokenForSaysThatTheLaneIsPaused, which is why nothing was asked for.
+func TestTokenForSaysThatTheLaneIsPaused(t *testing.T) {
+	t.Parallel()
+	inBubble(t, tokens.Config{}, func(t *testing.T, b *bucket, c *tokens.Client) {
+		r := record("alice")
+		b.put(r, access(1))
+		l := b.newLane("")
+		if _, err := b.js.PauseConsumer(t.Context(), b.names.JobsStream(), "acme", time.Now().Add(time.Hour)); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		_, err := c.TokenFor(ctx, "acme/alice", 59*time.Minute+time.Second)
+		if !errors.Is(err, tokens.ErrNotRenewed) || !strings.Contains(err.Error(), "lane is paused") {
+			t.Error(err)
+		}
+		if n := l.asked(); n != 0 {
+			t.Errorf("asked %d times", n)
+		}
+	})
 }
 
 func TestTokenForAsksWhenTheTokenIsTooShort(t *testing.T) {

@@ -55,8 +55,8 @@ func (l lane) rate() (provider.Rate, error) {
 	return r, err
 }
 
-// queue asks for a refresh. It succeeds without having asked where the queue holds a job already, or the lane rests or is
-// full: the caller comes back. Errors: ErrPermission, ErrUnavailable.
+// queue asks for a refresh. It succeeds without having asked where the queue holds a job already, or the lane is
+// full: the caller comes back. Errors: ErrPermission, ErrUnavailable, also while the lane is paused, which may pass.
 func (c *Client) queue(cred events.Credential, job refresh.Job) error {
 	ctx, cancel := context.WithTimeout(c.ctx, maxDemand) // slots may be contested
 	defer cancel()
@@ -68,7 +68,10 @@ func (c *Client) queue(cred events.Credential, job refresh.Job) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w: its lane's %w", cred, ErrUnavailable, err)
 	}
-	if l.Paused || !rate.IsZero() && float64(l.Pending) >= max(float64(rate)*demandAhead, 1) {
+	if l.Paused {
+		return fmt.Errorf("%s: %w: its provider's lane is paused", cred, ErrUnavailable)
+	}
+	if !rate.IsZero() && float64(l.Pending) >= max(float64(rate)*demandAhead, 1) {
 		return nil
 	}
 	if err := c.publishJob(ctx, cred, job, slots{cred.Provider, rate, time.Until(l.At)}); err != nil && ctx.Err() == nil {

@@ -11,7 +11,8 @@ func salesforce() Preset {
 	const at = "https://{host}/services/oauth2/"
 	return Preset{
 		Name: "salesforce", Title: "Salesforce",
-		Params: []Param{{Name: "host", Meaning: "the host of your My Domain, or login.salesforce.com or test.salesforce.com", Example: "acme.my.salesforce.com", Default: "login.salesforce.com", Host: true}},
+		Params:   []Param{{Name: "host", Meaning: "the host of your My Domain, or login.salesforce.com or test.salesforce.com", Example: "acme.my.salesforce.com", Default: "login.salesforce.com", Host: true}},
+		Userinfo: openID(at + "userinfo"),
 		Definition: provider.Definition{
 			AuthURL: at + "authorize", TokenURL: at + "token", RevokeURL: at + "revoke",
 			AuthStyle: provider.AuthPost,
@@ -21,6 +22,7 @@ func salesforce() Preset {
 			{Requests, "https://help.salesforce.com/s/articleView?id=xcloud.remoteaccess_oauth_web_server_flow.htm&type=5"},
 			{Rotation, "https://help.salesforce.com/s/articleView?id=005316711&language=en_US&type=1"},
 			{Lifetimes, "https://developer.salesforce.com/docs/atlas.en-us.218.0.api_rest.meta/api_rest/intro_understanding_refresh_token_oauth.htm"},
+			{Identity, "https://help.salesforce.com/s/articleView?id=xcloud.remoteaccess_using_userinfo_endpoint.htm&type=5"},
 		},
 		Undocumented: []string{
 			"how long an access token lives: the org's session timeout says so, answers do not, and Freshet's default of 1h applies; set refresh.default_lifetime to what is shorter",

@@ -26,6 +26,7 @@ type Preset struct {
 	Title      string              `json:"title"` // the product, in the vendor's spelling
 	Definition provider.Definition `json:"definition"`
 	Params     []Param             `json:"params,omitempty"`
+	Userinfo   Userinfo            `json:"userinfo,omitzero"`
 	Sources    []Source            `json:"sources"`
 	// Undocumented is what the vendor's pages do not say, so that the definition does not either.
 	Undocumented []string `json:"undocumented,omitempty"`
@@ -41,6 +42,21 @@ type Param struct {
 	Host    bool   `json:"host,omitempty"`    // a whole host name, so that dots are in it; without, it is one label of one
 }
 
+// Userinfo is where the vendor says who agreed. It becomes a definition's userinfo_url where its scopes are such that it answers.
+type Userinfo struct {
+	URL     string   `json:"url,omitempty"`
+	Scopes  []string `json:"scopes,omitempty"`   // of which a grant needs one; none: any grant will do
+	NoParam bool     `json:"no_param,omitempty"` // it is elsewhere, or not there, where a parameter is given
+}
+
+// Answers reports whether it answers for grants with these scopes.
+func (u Userinfo) Answers(scopes []string) bool {
+	return len(u.Scopes) == 0 || slices.ContainsFunc(u.Scopes, func(s string) bool { return slices.Contains(scopes, s) })
+}
+
+// openID is Userinfo for grants with an ID token (OpenID Connect Core section 5.3).
+func openID(url string) Userinfo { return Userinfo{URL: url, Scopes: []string{"openid"}} }
+
 // Topic is what a source is about.
 type Topic string
 
@@ -50,6 +66,7 @@ const (
 	Rotation  Topic = "rotation"  // what becomes of a used refresh token, and of the access token before it
 	Lifetimes Topic = "lifetimes" // of tokens and grants
 	Errors    Topic = "errors"    // the words of refusals
+	Identity  Topic = "identity"  // who agreed
 )
 
 // Source is a page of the vendor.

@@ -29,7 +29,7 @@ func TestEachPresetNeedsOnlyAClient(t *testing.T) {
 		if d.Preset != p.Name || p.Title == "" {
 			t.Errorf("%s: preset %q, title %q", p.Name, d.Preset, p.Title)
 		}
-		for _, u := range []string{d.Issuer, d.AuthURL, d.TokenURL, d.DeviceURL, d.RevokeURL, d.IntrospectURL} {
+		for _, u := range []string{d.Issuer, d.AuthURL, d.TokenURL, d.DeviceURL, d.RevokeURL, d.IntrospectURL, d.UserinfoURL} {
 			if strings.ContainsAny(u, "{}") || u != "" && !strings.HasPrefix(u, "https://") {
 				t.Errorf("%s: endpoint %q", p.Name, u)
 			}
@@ -60,6 +60,7 @@ func TestNothingIsDeclaredWithoutASource(t *testing.T) {
 			{catalogue.Rotation, d.Rotation != "" || d.RefreshEndsAccess},
 			{catalogue.Lifetimes, d.RefreshLife != provider.RefreshLife{}},
 			{catalogue.Errors, !d.Words.IsZero()},
+			{catalogue.Identity, p.Userinfo.URL != ""},
 		} {
 			if c.declared && !topics[c.topic] {
 				t.Errorf("%s: no source about %s", p.Name, c.topic)
@@ -80,7 +81,7 @@ func TestEachParameterIsUsedAndExplained(t *testing.T) {
 	for _, p := range catalogue.All() {
 		d := p.Definition
 		var used, known []string
-		for _, m := range placeholder.FindAllStringSubmatch(strings.Join([]string{d.Issuer, d.AuthURL, d.TokenURL, d.DeviceURL, d.RevokeURL, d.IntrospectURL}, " "), -1) {
+		for _, m := range placeholder.FindAllStringSubmatch(strings.Join([]string{d.Issuer, d.AuthURL, d.TokenURL, d.DeviceURL, d.RevokeURL, d.IntrospectURL, p.Userinfo.URL}, " "), -1) {
 			used = append(used, m[1])
 		}
 		for _, param := range p.Params {
@@ -129,6 +130,26 @@ func TestFill(t *testing.T) {
 		}
 		if c.faults == nil && d.TokenURL != c.url {
 			t.Errorf("%s %v: token_url %s", c.preset, c.params, d.TokenURL)
+		}
+	}
+}
+
+func TestUserinfoIsWhereTheVendorAnswers(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		preset string
+		params map[string]string
+		url    string
+	}{
+		{"google", nil, "https://openidconnect.googleapis.com/v1/userinfo"},
+		{"gitlab", map[string]string{"host": "git.example.com"}, "https://git.example.com/oauth/userinfo"},
+		{"github", nil, "https://api.github.com/user"},
+		{"github", map[string]string{"host": "github.example.com"}, ""},
+		{"microsoft", nil, ""},
+	} {
+		p, _ := catalogue.Find(tt.preset)
+		if d, err := p.Fill(tt.params); err != nil || d.UserinfoURL != tt.url {
+			t.Errorf("%s %v: %q, %v, want %q", tt.preset, tt.params, d.UserinfoURL, err, tt.url)
 		}
 	}
 }

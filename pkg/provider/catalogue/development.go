@@ -10,7 +10,8 @@ func development() []Preset {
 func github() Preset {
 	return Preset{
 		Name: "github", Title: "GitHub Apps (user access tokens)",
-		Params: []Param{{Name: "host", Meaning: "the host of a GitHub Enterprise Server", Example: "github.example.com", Default: "github.com", Host: true}},
+		Params:   []Param{{Name: "host", Meaning: "the host of a GitHub Enterprise Server", Example: "github.example.com", Default: "github.com", Host: true}},
+		Userinfo: Userinfo{URL: "https://api.github.com/user", NoParam: true},
 		Definition: provider.Definition{
 			AuthURL:           "https://{host}/login/oauth/authorize",
 			TokenURL:          "https://{host}/login/oauth/access_token",
@@ -30,6 +31,7 @@ func github() Preset {
 			{Rotation, "https://docs.github.com/en/apps/creating-github-apps/authenticating-with-a-github-app/refreshing-user-access-tokens"},
 			{Lifetimes, "https://docs.github.com/en/apps/creating-github-apps/authenticating-with-a-github-app/refreshing-user-access-tokens"},
 			{Errors, "https://docs.github.com/en/apps/oauth-apps/maintaining-oauth-apps/troubleshooting-oauth-app-access-token-request-errors"},
+			{Identity, "https://docs.github.com/en/rest/users/users#get-the-authenticated-user"},
 		},
 		Notes: []string{
 			"GitHub refuses with HTTP 200 and an error in the body.",
@@ -42,7 +44,8 @@ func github() Preset {
 func gitlab() Preset {
 	return Preset{
 		Name: "gitlab", Title: "GitLab",
-		Params: []Param{{Name: "host", Meaning: "the host of your GitLab", Example: "gitlab.example.com", Default: "gitlab.com", Host: true}},
+		Params:   []Param{{Name: "host", Meaning: "the host of your GitLab", Example: "gitlab.example.com", Default: "gitlab.com", Host: true}},
+		Userinfo: openID("https://{host}/oauth/userinfo"),
 		Definition: provider.Definition{
 			AuthURL:           "https://{host}/oauth/authorize",
 			TokenURL:          "https://{host}/oauth/token",
@@ -55,6 +58,7 @@ func gitlab() Preset {
 		Sources: []Source{
 			{Requests, "https://docs.gitlab.com/api/oauth2/"},
 			{Rotation, "https://docs.gitlab.com/api/oauth2/"},
+			{Identity, "https://docs.gitlab.com/integration/openid_connect_provider/"},
 		},
 		Undocumented: []string{"how long a refresh token lives"},
 		Notes:        []string{"GitLab's examples send redirect_uri with a refresh as well. RFC 6749 section 6 has none there, and Freshet sends none."},

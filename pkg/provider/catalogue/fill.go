@@ -45,8 +45,11 @@ func (p Preset) Fill(params map[string]string) (provider.Definition, error) {
 	}
 	d := p.Definition
 	d.Preset = p.Name
+	if !p.Userinfo.NoParam || len(params) == 0 {
+		d.UserinfoURL = p.Userinfo.URL
+	}
 	replacer := strings.NewReplacer(pairs...)
-	for _, url := range []*string{&d.Issuer, &d.AuthURL, &d.TokenURL, &d.DeviceURL, &d.RevokeURL, &d.IntrospectURL} {
+	for _, url := range []*string{&d.Issuer, &d.AuthURL, &d.TokenURL, &d.DeviceURL, &d.RevokeURL, &d.IntrospectURL, &d.UserinfoURL} {
 		*url = replacer.Replace(*url)
 	}
 	return d, errors.Join(errs...)

@@ -10,6 +10,7 @@ func office() []Preset {
 func google() Preset {
 	return Preset{
 		Name: "google", Title: "Google",
+		Userinfo: openID("https://openidconnect.googleapis.com/v1/userinfo"),
 		Definition: provider.Definition{
 			Issuer:    "https://accounts.google.com",
 			AuthURL:   "https://accounts.google.com/o/oauth2/v2/auth",
@@ -28,6 +29,7 @@ func google() Preset {
 			{Rotation, "https://developers.google.com/identity/protocols/oauth2/web-server#offline"},
 			{Lifetimes, "https://developers.google.com/identity/protocols/oauth2#expiration"},
 			{Errors, "https://developers.google.com/identity/protocols/oauth2/web-server"},
+			{Identity, "https://developers.google.com/identity/openid-connect/openid-connect#obtaininguserprofileinformation"},
 		},
 		Notes: []string{
 			"Grants of a client whose consent screen is external and in testing end after 7 days.",
@@ -195,7 +197,8 @@ func box() Preset {
 func docusign() Preset {
 	return Preset{
 		Name: "docusign", Title: "Docusign",
-		Params: []Param{{Name: "host", Meaning: "the host of the environment's account server", Example: "account-d.docusign.com", Default: "account.docusign.com", Host: true}},
+		Params:   []Param{{Name: "host", Meaning: "the host of the environment's account server", Example: "account-d.docusign.com", Default: "account.docusign.com", Host: true}},
+		Userinfo: Userinfo{URL: "https://{host}/oauth/userinfo"},
 		Definition: provider.Definition{
 			AuthURL:     "https://{host}/oauth/auth",
 			TokenURL:    "https://{host}/oauth/token",
@@ -206,6 +209,7 @@ func docusign() Preset {
 		Sources: []Source{
 			{Requests, "https://developers.docusign.com/platform/auth/confidential-authcode-get-token"},
 			{Lifetimes, "https://www.docusign.com/blog/developers/authorization-code-grant-refresh-tokens"},
+			{Identity, "https://developers.docusign.com/platform/auth/reference/user-info/"},
 		},
 		Undocumented: []string{noRotation, "whether a refresh ends the access token before it"},
 		Notes: []string{

@@ -14,15 +14,18 @@ func social() []Preset {
 func linkedin() Preset {
 	return Preset{
 		Name: "linkedin", Title: "LinkedIn (programmatic refresh tokens)",
+		Userinfo: openID("https://api.linkedin.com/v2/userinfo"),
 		Definition: provider.Definition{
 			AuthURL:     "https://www.linkedin.com/oauth/v2/authorization",
 			TokenURL:    "https://www.linkedin.com/oauth/v2/accessToken",
 			AuthStyle:   provider.AuthPost,
+			Dialect:     provider.Dialect{AuthParams: map[string]string{"nonce": ""}}, // its ID tokens have none
 			RefreshLife: provider.RefreshLife{Absolute: 365 * day},
 		},
 		Sources: []Source{
 			{Requests, "https://learn.microsoft.com/en-us/linkedin/shared/authentication/programmatic-refresh-tokens"},
 			{Lifetimes, "https://learn.microsoft.com/en-us/linkedin/shared/authentication/programmatic-refresh-tokens"},
+			{Identity, "https://learn.microsoft.com/en-us/linkedin/consumer/integrations/self-serve/sign-in-with-linkedin-v2"},
 		},
 		Undocumented: []string{noRotation, "whether a refresh ends the access token before it"},
 		Notes:        []string{"Refresh tokens are for approved partners; without one a token ends after 60 days and a person has to agree again."},
@@ -59,6 +62,7 @@ func tiktok() Preset {
 func discord() Preset {
 	return Preset{
 		Name: "discord", Title: "Discord",
+		Userinfo: Userinfo{URL: "https://discord.com/api/users/@me", Scopes: []string{"identify"}},
 		Definition: provider.Definition{
 			AuthURL:   "https://discord.com/oauth2/authorize",
 			TokenURL:  "https://discord.com/api/oauth2/token",
@@ -68,6 +72,7 @@ func discord() Preset {
 		Sources: []Source{
 			{Requests, "https://discord.com/developers/docs/topics/oauth2"},
 			{Lifetimes, "https://discord.com/developers/docs/topics/oauth2"},
+			{Identity, "https://discord.com/developers/docs/resources/user#get-current-user"},
 		},
 		Undocumented: []string{noRotation, "how long a refresh token lives", "whether a refresh ends the access token before it"},
 		Notes:        []string{"Revoking one token of a user ends all that the application has of that user."},
@@ -99,6 +104,7 @@ func spotify() Preset {
 func twitch() Preset {
 	return Preset{
 		Name: "twitch", Title: "Twitch",
+		Userinfo: openID("https://id.twitch.tv/oauth2/userinfo"),
 		Definition: provider.Definition{
 			AuthURL:   "https://id.twitch.tv/oauth2/authorize",
 			TokenURL:  "https://id.twitch.tv/oauth2/token",
@@ -111,6 +117,7 @@ func twitch() Preset {
 			{Requests, "https://dev.twitch.tv/docs/authentication/getting-tokens-oauth/"},
 			{Rotation, "https://dev.twitch.tv/docs/authentication/refresh-tokens/"},
 			{Errors, "https://dev.twitch.tv/docs/authentication/refresh-tokens/"},
+			{Identity, "https://dev.twitch.tv/docs/authentication/getting-tokens-oidc/"},
 		},
 		Undocumented: []string{
 			"what becomes of the old refresh token where an answer brings a new one: strict is assumed",

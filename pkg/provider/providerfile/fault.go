@@ -68,7 +68,7 @@ var (
 // client_secret shows nothing. (A test holds it against what the reader knows.)
 func showable(key string) bool {
 	switch key {
-	case "providers", "preset", "issuer", "auth_url", "token_url", "device_url", "revoke_url", "introspect_url", "userinfo_url", "client_id",
+	case "providers", "preset", "issuer", "auth_url", "token_url", "device_url", "revoke_url", "introspect_url", "userinfo_url", "callback_path", "client_id",
 		"auth_style", "grant", "scopes", "rotation", "rotation_grace", "refresh", "limits", "words",
 		"min_lead", "max_lead", "default_lifetime", "max_lifetime", "cron", "keep_alive", "early_refused",
 		"params", "scope_separator", "scope_param", "client_id_param", "auth_params", "code_params", "code_challenge", "token_format",

@@ -133,7 +133,7 @@ func (r *reader) provider(name string, where at, n ast.Node) {
 	known := map[string]field{
 		"preset": r.text(&d.Preset), "params": r.textPairs(&params), "issuer": r.text(&d.Issuer), "auth_url": r.text(&d.AuthURL), "token_url": r.text(&d.TokenURL),
 		"device_url": r.text(&d.DeviceURL), "revoke_url": r.text(&d.RevokeURL), "introspect_url": r.text(&d.IntrospectURL),
-		"userinfo_url": r.text(&d.UserinfoURL),
+		"userinfo_url": r.text(&d.UserinfoURL), "callback_path": r.text(&d.CallbackPath),
 		"authorization_response_iss_parameter_supported": r.yesNo(&d.IssInAnswer), "private_network": r.yesNo(&d.PrivateNetwork),
 		"client_id": r.text(&d.ClientID), "client_secret": r.secrets(&p.Secrets), "client_key": r.secrets(&p.Secrets),
 		"client_assertion": r.clientAssertion(&d.ClientAssertion), "assertion": r.assertion(&d.Assertion), "assertion_key": r.secret(&p.Key),
@@ -145,6 +145,7 @@ func (r *reader) provider(name string, where at, n ast.Node) {
 	maps.Copy(known, r.dialect(d))
 	r.fields("", n, known)
 	r.presetFaults(presetErr)
+	r.presetUserinfo(d)
 	if mapping(n) {
 		r.clientKey(d.AuthStyle)
 		r.validate(p)

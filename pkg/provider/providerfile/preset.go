@@ -34,6 +34,15 @@ func (r *reader) preset(n ast.Node) (provider.Definition, error) {
 	return d, err
 }
 
+// presetUserinfo drops the preset's userinfo_url where it would not answer for the scopes that are asked for: to ask there would make
+// each enrolment fail. One that the file has stays.
+func (r *reader) presetUserinfo(d *provider.Definition) {
+	_, given := r.at["userinfo_url"]
+	if p, ok := catalogue.Find(d.Preset); ok && !given && !p.Userinfo.Answers(d.Scopes) {
+		d.UserinfoURL = ""
+	}
+}
+
 // presetFaults reports what preset found, each fault where its field stands.
 func (r *reader) presetFaults(err error) {
 	if err == nil {

@@ -78,3 +78,19 @@ func TestAFilesFieldsGoBeforeThePresets(t *testing.T) {
 		t.Error("reading a file changed the catalogue")
 	}
 }
+
+func TestAPresetsUserinfoNeedsItsScope(t *testing.T) {
+	t.Parallel()
+	const client = "    preset: google\n    client_id: abc\n    client_secret: env://S\n"
+	for text, want := range map[string]string{
+		"":                                   "",
+		"    scopes: [calendar]\n":           "",
+		"    scopes: [openid, calendar]\n":   "https://openidconnect.googleapis.com/v1/userinfo",
+		"    userinfo_url: https://x.test\n": "https://x.test",
+		"    scopes: [openid]\n    userinfo_url: https://x.test\n": "https://x.test",
+	} {
+		if d := preset(t, text+client); d.UserinfoURL != want {
+			t.Errorf("%q: %q, want %q", text, d.UserinfoURL, want)
+		}
+	}
+}
