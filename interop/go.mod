@@ -5,14 +5,17 @@ go 1.26.0
 replace github.com/freshetdev/freshet => ../
 
 require (
+	github.com/chromedp/chromedp v0.23.0
 	github.com/freshetdev/freshet v0.0.0-00010101000000-000000000000
 	k8s.io/client-go v0.37.2
 )
 
 require (
 	github.com/antithesishq/antithesis-sdk-go v0.8.0-default-no-op // indirect
+	github.com/chromedp/cdproto v0.159.0 // indirect
 	github.com/davecgh/go-spew v1.1.2-0.20180830191138-d8f796af33cc // indirect
 	github.com/fxamacker/cbor/v2 v2.9.1 // indirect
+	github.com/go-json-experiment/json v0.0.0-20260213210345-44df1a37e875 // indirect
 	github.com/go-logr/logr v1.4.3 // indirect
 	github.com/gofrs/flock v0.13.1 // indirect
 	github.com/google/go-tpm v0.9.8 // indirect
