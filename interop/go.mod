@@ -7,6 +7,8 @@ replace github.com/freshetdev/freshet => ../
 require (
 	github.com/chromedp/chromedp v0.23.0
 	github.com/freshetdev/freshet v0.0.0-00010101000000-000000000000
+	github.com/go-jose/go-jose/v4 v4.1.9
+	golang.org/x/net v0.62.0
 	k8s.io/client-go v0.37.2
 )
 
@@ -33,7 +35,6 @@ require (
 	github.com/x448/float16 v0.8.4 // indirect
 	go.yaml.in/yaml/v2 v2.4.4 // indirect
 	golang.org/x/crypto v0.58.0 // indirect
-	golang.org/x/net v0.60.0 // indirect
 	golang.org/x/oauth2 v0.37.0 // indirect
 	golang.org/x/sys v0.49.0 // indirect
 	golang.org/x/term v0.47.0 // indirect
