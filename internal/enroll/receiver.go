@@ -159,7 +159,7 @@ func (r *Receiver) callback(w http.ResponseWriter, req *http.Request) {
 		p = r.take(states[0])
 	}
 	if p == nil {
-		writePage(w, http.StatusBadRequest, pageStray)
+		writeStray(w)
 		return
 	}
 	p.arrived <- readCallback(query, p.issuer)
