@@ -13,7 +13,7 @@ const closeWindow = "You can close this window."
 func pageRefused() page.Page {
 	return page.Page{
 		Heading: "Nothing was connected",
-		Text:    "This link cannot be used, has been used, or the provider was not agreed with. Ask for a new link where you got this one.",
+		Text:    "This link is not good, was used before, or access was not given. Ask for a new link where you got this one.",
 		Note:    closeWindow,
 	}
 }

@@ -3,7 +3,7 @@
 // # Model
 //
 // Start gives a test a browser of its own, with a profile that is thrown away; Tab opens a tab in it as another person would
-// have it: with cookies and storage of its own. Both give contexts for chromedp.Do and Run, and end with their test.
+// have it: with cookies and storage of its own. Nothing beyond this machine is reached. Both give contexts for chromedp.Do and Run, and end with their test.
 //
 // # Concurrency
 //
@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
 
 	"github.com/freshetdev/freshet/interop/debian"
@@ -42,6 +43,7 @@ func Start(t testing.TB) context.Context {
 		chromedp.ExecPath(path),
 		chromedp.NoSandbox, // which refuses to run as root, and the pages are our own
 		chromedp.DisableGPU,
+		chromedp.Flag("host-resolver-rules", "MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost"), // fonts and such would be waited for
 		chromedp.WindowSize(1000, 700),
 	)
 	// Not the test's own context: that ends before the clean-up that closes the browser.
@@ -66,6 +68,20 @@ func Tab(t testing.TB, browser context.Context) context.Context {
 	tab, cancel := context.WithTimeout(tab, tabWithin)
 	t.Cleanup(cancel)
 	return tab
+}
+
+// NoScripts lets no page run scripts from now on.
+func NoScripts(tab context.Context) error {
+	_, err := chromedp.Call(tab, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true})
+	return err
+}
+
+// Dark makes the tab that of a person who prefers dark pages.
+func Dark(tab context.Context) error {
+	_, err := chromedp.Call(tab, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
+		Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: "dark"}},
+	})
+	return err
 }
 
 // Screenshot writes what the tab shows to a PNG file, for a person to look at.
