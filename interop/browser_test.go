@@ -29,6 +29,16 @@ func oidcBrowser(t *testing.T, w oidcWorld) {
 		t.Fatalf("%v: %s", err, line)
 	}
 	p := pages{w, "http://" + started.Admin, chromium.Start(t)}
+	t.Run("the account is the person's username", func(t *testing.T) {
+		if page := named(t, "cleo").visit(t, p.link(t, "hour", "cleo.name")); !strings.Contains(page, "hour/cleo.name is connected") {
+			t.Errorf("in the end the page says %s", page)
+		}
+	})
+	t.Run("somebody else agrees", func(t *testing.T) {
+		if page := named(t, "eve").visit(t, p.link(t, "hour", "fay.name")); !strings.Contains(page, "Nothing was connected") {
+			t.Errorf("in the end the page says %s", page)
+		}
+	})
 	t.Run("with scripts", func(t *testing.T) { p.connect(t, "ada", chromium.Tab(t, p.browser)) })
 	t.Run("without scripts, in the dark", func(t *testing.T) {
 		tab := chromium.Tab(t, p.browser)

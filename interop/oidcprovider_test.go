@@ -123,6 +123,7 @@ func TestOIDCProvider(t *testing.T) {
 		{"a refresh token used twice ends the grant until somebody logs in", oidcReuse}, // takes longest
 		{"discovery finds every endpoint", oidcDiscovery},
 		{"the client and the server's words are understood", oidcTested},
+		{"the account's name", oidcName},
 		{"the scheduler rotates before each end", oidcRotates},
 		{"device", oidcDevice},
 		{"every way to authenticate", oidcAuthentication},
@@ -146,7 +147,7 @@ func oidcDiscovery(t *testing.T, w oidcWorld) {
 	}
 	want := map[string]any{
 		"issuer": w.URL, "auth_url": w.URL + "/auth", "token_url": w.URL + "/token", "device_url": w.URL + "/device/auth",
-		"revoke_url": w.URL + "/token/revocation", "introspect_url": w.URL + "/token/introspection",
+		"revoke_url": w.URL + "/token/revocation", "introspect_url": w.URL + "/token/introspection", "userinfo_url": w.URL + "/me",
 		"authorization_response_iss_parameter_supported": true,
 	}
 	for name, value := range want {
@@ -159,6 +160,15 @@ func oidcDiscovery(t *testing.T, w oidcWorld) {
 func oidcTested(t *testing.T, w oidcWorld) {
 	for _, name := range []string{"hour", "post", "public", "keyed"} {
 		t.Log(w.must(t, "providers", "test", name))
+	}
+}
+
+// oidcName: the server's ID tokens have the subject alone, as OpenID Connect Core section 5.4 has it; its userinfo has the name.
+func oidcName(t *testing.T, w oidcWorld) {
+	for _, want := range []string{"hour/dora.name generation 1 version 1", "hour/dora.name generation 2 version 2"} {
+		if line := w.login(t, "hour", named(t, "dora")); line != want {
+			t.Errorf("the login says %q, want %q", line, want)
+		}
 	}
 }
 

@@ -98,11 +98,11 @@ func TestZitadel(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			user := newPerson(t, map[string]string{"username": "test-user2", "password": "verysecure"})
-			if line := f.login(t, name, user); line != name+"/id2 generation 1 version 1" {
+			if line := f.login(t, name, user); line != name+"/test-user2 generation 1 version 1" {
 				t.Errorf("the login says %q", line)
 			}
-			f.awaitEvent(t, name+"/id2", "the second scheduled version", func(e event) bool { return e.Data.Version >= 3 && e.Data.Reason == "scheduled" })
-			token := f.must(t, "token", name+"/id2")
+			f.awaitEvent(t, name+"/test-user2", "the second scheduled version", func(e event) bool { return e.Data.Version >= 3 && e.Data.Reason == "scheduled" })
+			token := f.must(t, "token", name+"/test-user2")
 			if e, n := w.of(t, token), w.rotations(t, token); e.assertion != (name == "keyed") || n < 2 {
 				t.Errorf("the token came after %d rotations, with an assertion: %t", n, e.assertion)
 			}

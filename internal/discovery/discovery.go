@@ -46,6 +46,7 @@ type Metadata struct {
 	DeviceURL     string   `json:"device_authorization_endpoint"`
 	RevokeURL     string   `json:"revocation_endpoint"`
 	IntrospectURL string   `json:"introspection_endpoint"`
+	UserinfoURL   string   `json:"userinfo_endpoint"` // OpenID Connect Discovery section 3
 	IssInAnswer   bool     `json:"authorization_response_iss_parameter_supported"`
 	Scopes        []string `json:"scopes_supported"`
 	AuthMethods   []string `json:"token_endpoint_auth_methods_supported"`
@@ -127,16 +128,27 @@ func (m Metadata) endpoints(d *provider.Definition) []endpoint {
 	return []endpoint{
 		{"auth_url", m.AuthURL, &d.AuthURL}, {"token_url", m.TokenURL, &d.TokenURL}, {"device_url", m.DeviceURL, &d.DeviceURL},
 		{"revoke_url", m.RevokeURL, &d.RevokeURL}, {"introspect_url", m.IntrospectURL, &d.IntrospectURL},
+		{fieldUserinfo, m.UserinfoURL, &d.UserinfoURL},
 	}
 }
 
-// fieldIss is the definition's field for m.IssInAnswer.
-const fieldIss = "authorization_response_iss_parameter_supported"
+// fieldIss is the definition's field for m.IssInAnswer, fieldUserinfo that for m.UserinfoURL.
+const (
+	fieldIss      = "authorization_response_iss_parameter_supported"
+	fieldUserinfo = "userinfo_url"
+)
 
-// Fill returns the definition with what it does not say itself, and its field Discovered naming what that was.
+// scopeOpenID is what makes access tokens good for the userinfo endpoint (OpenID Connect Core section 5.3).
+const scopeOpenID = "openid"
+
+// Fill returns the definition with what it does not say itself, and its field Discovered naming what that was. The userinfo
+// endpoint is not for definitions without the scope openid.
 func (m Metadata) Fill(d provider.Definition) provider.Definition {
 	d.Discovered = nil
 	for _, e := range m.endpoints(&d) {
+		if e.field == fieldUserinfo && !slices.Contains(d.Scopes, scopeOpenID) {
+			continue
+		}
 		if *e.into == "" && e.found != "" {
 			*e.into = e.found
 			d.Discovered = append(d.Discovered, e.field)
@@ -151,10 +163,11 @@ func (m Metadata) Fill(d provider.Definition) provider.Definition {
 
 // Of returns what a definition has from an earlier discovery.
 func Of(d provider.Definition) Metadata {
-	m := Metadata{Issuer: d.Issuer, AuthURL: d.AuthURL, TokenURL: d.TokenURL, DeviceURL: d.DeviceURL, RevokeURL: d.RevokeURL, IntrospectURL: d.IntrospectURL, IssInAnswer: d.IssInAnswer}
+	m := Metadata{Issuer: d.Issuer, AuthURL: d.AuthURL, TokenURL: d.TokenURL, DeviceURL: d.DeviceURL, RevokeURL: d.RevokeURL, IntrospectURL: d.IntrospectURL, UserinfoURL: d.UserinfoURL, IssInAnswer: d.IssInAnswer}
 	has := func(field string) bool { return slices.Contains(d.Discovered, field) }
 	for field, value := range map[string]*string{
 		"auth_url": &m.AuthURL, "token_url": &m.TokenURL, "device_url": &m.DeviceURL, "revoke_url": &m.RevokeURL, "introspect_url": &m.IntrospectURL,
+		fieldUserinfo: &m.UserinfoURL,
 	} {
 		if !has(field) {
 			*value = ""

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -124,6 +125,20 @@ func TestFillKeepsWhatIsGiven(t *testing.T) {
 	}
 	if doubts := m.Doubts(&got); len(doubts) != 0 {
 		t.Errorf("doubts %v", doubts)
+	}
+}
+
+func TestUserinfoIsForOpenIDOnly(t *testing.T) {
+	t.Parallel()
+	m := discovery.Metadata{UserinfoURL: "https://login.example.com/me"}
+	for scope, want := range map[string]string{"openid": m.UserinfoURL, "read": ""} {
+		got := m.Fill(provider.Definition{Scopes: []string{"a", scope}})
+		if got.UserinfoURL != want || slices.Contains(got.Discovered, "userinfo_url") != (want != "") {
+			t.Errorf("with scope %s: %q, discovered %q", scope, got.UserinfoURL, got.Discovered)
+		}
+		if again := discovery.Of(got).Fill(provider.Definition{Scopes: []string{"a", scope}}); again.UserinfoURL != want {
+			t.Errorf("from an earlier discovery, with scope %s: %q", scope, again.UserinfoURL)
+		}
 	}
 }
 

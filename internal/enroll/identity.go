@@ -35,6 +35,9 @@ type Identity struct {
 // Known reports whether the provider said who it was.
 func (i Identity) Known() bool { return i != Identity{} }
 
+// subjectOnly reports whether nothing but the subject is known.
+func (i Identity) subjectOnly() bool { return i == Identity{Subject: i.Subject} }
+
 // Account is what to call the account when nobody gave it a name: the username, else the email address, else the subject.
 func (i Identity) Account() string { return cmp.Or(i.Username, i.Email, i.Subject) }
 

@@ -9,18 +9,37 @@ import (
 	"github.com/freshetdev/freshet/pkg/events"
 	"github.com/freshetdev/freshet/pkg/provider"
 	"github.com/freshetdev/freshet/pkg/refresh"
+	"github.com/freshetdev/freshet/pkg/seal"
 )
 
 // ErrNoUserinfo: the provider has a userinfo_url, and did not say there who agreed.
 var ErrNoUserinfo = errors.New("the provider does not say at its userinfo_url who agreed")
 
 // Identify returns who gave a grant: by its ID token, else in the words of the provider's userinfo_url, which is asked where there is
-// one, else by the answer that brought the tokens. Error: ErrNoUserinfo.
+// one, else by the answer that brought the tokens. Where the ID token has the subject alone, the provider is asked for the
+// names as well (OpenID Connect Core section 5.4); that it refuses is then no error. Error: ErrNoUserinfo.
 func Identify(ctx context.Context, ask *refresh.Asker, d *provider.Definition, g NewGrant) (Identity, error) {
-	if g.vouched || d.UserinfoURL == "" {
+	if d.UserinfoURL == "" || g.vouched && !g.Identity.subjectOnly() {
 		return g.Identity, nil
 	}
-	body, err := ask.Userinfo(ctx, d, g.AccessToken)
+	who, err := askWho(ctx, ask, d, g.AccessToken)
+	var refused *refresh.AskError
+	switch {
+	case !g.vouched:
+		return who, err
+	case errors.As(err, &refused) && !refused.Passes():
+		return g.Identity, nil
+	case err != nil:
+		return Identity{}, err // by another name tomorrow it would be another account
+	case who.Subject != g.Identity.Subject:
+		return g.Identity, nil // OpenID Connect Core section 5.3.2
+	}
+	return who, nil
+}
+
+// askWho asks the provider's userinfo_url whose access token it is.
+func askWho(ctx context.Context, ask *refresh.Asker, d *provider.Definition, access seal.Secret) (Identity, error) {
+	body, err := ask.Userinfo(ctx, d, access)
 	if err != nil {
 		return Identity{}, fmt.Errorf("%w: %w", ErrNoUserinfo, err)
 	}

@@ -11,6 +11,13 @@ import (
 	"github.com/freshetdev/freshet/pkg/events"
 )
 
+// signedSubject and signedName are what ID tokens say.
+func signedSubject(string) map[string]any { return map[string]any{"sub": "7"} }
+
+func signedName(string) map[string]any {
+	return map[string]any{"sub": "7", "preferred_username": "anna"}
+}
+
 func TestUserinfoNamesTheAccount(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
@@ -22,11 +29,16 @@ func TestUserinfoNamesTheAccount(t *testing.T) {
 	}{
 		"its username":             {200, `{"login":"octocat","id":1}`, nil, "octocat", nil},
 		"its number":               {200, `{"id":583231}`, nil, "583231", nil},
-		"the ID token goes before": {200, `{"login":"octocat"}`, func(string) map[string]any { return nil }, "alice", nil},
 		"nobody":                   {200, `{}`, nil, "", enroll.ErrNoUserinfo},
-		"a signed answer":          {200, `eyJ.eyJ.x`, nil, "", enroll.ErrNoUserinfo},
-		"a refusal":                {403, `{"login":"octocat"}`, nil, "", enroll.ErrNoUserinfo},
-		"a redirect":               {302, ``, nil, "", enroll.ErrNoUserinfo},
+		"the ID token goes before": {200, `{"sub":"7","login":"octocat"}`, signedName, "anna", nil},
+
+		"a subject alone is asked for its name":   {200, `{"sub":"7","preferred_username":"octocat"}`, signedSubject, "octocat", nil},
+		"a subject alone, of somebody else":       {200, `{"sub":"8","preferred_username":"octocat"}`, signedSubject, "7", nil},
+		"a subject alone, refused":                {403, ``, signedSubject, "7", nil},
+		"a subject alone, and trouble for a time": {503, ``, signedSubject, "", enroll.ErrNoUserinfo},
+		"a signed answer":                         {200, `eyJ.eyJ.x`, nil, "", enroll.ErrNoUserinfo},
+		"a refusal":                               {403, `{"login":"octocat"}`, nil, "", enroll.ErrNoUserinfo},
+		"a redirect":                              {302, ``, nil, "", enroll.ErrNoUserinfo},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
