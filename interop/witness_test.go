@@ -142,6 +142,20 @@ func (w *witness) of(t *testing.T, access string) exchange {
 	return exchange{}
 }
 
+// post sends a form past the witness as a client, and reads the JSON of the answer.
+func (w *witness) post(t *testing.T, client, path string, form url.Values) (status int, answer map[string]any) {
+	t.Helper()
+	req := httptest.NewRequestWithContext(t.Context(), http.MethodPost, w.URL+path, strings.NewReader(form.Encode()))
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	req.SetBasicAuth(client, clientSecret)
+	rec := httptest.NewRecorder()
+	w.next.ServeHTTP(rec, req)
+	if err := json.Unmarshal(rec.Body.Bytes(), &answer); err != nil && rec.Body.Len() > 0 {
+		t.Fatalf("%s: %s", path, rec.Body)
+	}
+	return rec.Code, answer
+}
+
 // rotations is how many refresh tokens were used, one after the other, to come to an access token.
 func (w *witness) rotations(t *testing.T, access string) (n int) {
 	t.Helper()

@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 
@@ -82,16 +83,26 @@ func zitadelProviders(issuer, key string) string {
 	fmt.Fprintf(&b, client+"    client_secret: env://CLIENT_SECRET\n    auth_style: post\n", "post", issuer)
 	fmt.Fprintf(&b, client+"    auth_style: none\n", "public", issuer)
 	fmt.Fprintf(&b, client+"    auth_style: private_key_jwt\n    client_key: file://%[3]s\n    client_assertion: {kid: one}\n", "keyed", issuer, key)
+	fmt.Fprintf(&b, "  calm:\n    issuer: %s\n    client_id: basic\n    client_secret: env://CLIENT_SECRET\n    auth_style: basic\n    scopes: [openid, offline_access]\n", issuer)
 	fmt.Fprintf(&b, "  machine:\n    issuer: %s\n    client_id: sid1\n    client_secret: env://MACHINE_SECRET\n    auth_style: basic\n    grant: client_credentials\n    scopes: [openid]\n", issuer)
 	fmt.Fprintf(&b, "  robot:\n    issuer: %s\n    client_id: service\n    grant: jwt_bearer\n    scopes: [openid]\n    assertion_key: file://%s\n    assertion: {kid: one}\n", issuer, key)
 	return b.String()
+}
+
+// zitadelWitness is the witness before it.
+type zitadelWitness struct{ *witness }
+
+// refresh presents a refresh token past the witness, as the client basic.
+func (w zitadelWitness) refresh(t *testing.T, token string) (status int, answer map[string]any) {
+	t.Helper()
+	return w.post(t, "basic", "/oauth/token", url.Values{"grant_type": {"refresh_token"}, "refresh_token": {token}})
 }
 
 // TestZitadel holds Freshet, as people run it, against the example server of zitadel/oidc.
 func TestZitadel(t *testing.T) {
 	t.Parallel()
 	key, jwks := newKey(t)
-	w := newWitness(t, func(issuer string) http.Handler { return zitadelServer(t, issuer, jwks) })
+	w := zitadelWitness{newWitness(t, func(issuer string) http.Handler { return zitadelServer(t, issuer, jwks) })}
 	f := install(t, zitadelProviders(w.URL, key), "CLIENT_SECRET="+clientSecret, "MACHINE_SECRET=verysecret")
 	t.Cleanup(func() { checkOnce(t, w.exchanges()) })
 	for _, name := range []string{"basic", "post", "public", "keyed"} {
@@ -108,6 +119,19 @@ func TestZitadel(t *testing.T) {
 			}
 		})
 	}
+	t.Run("revocation", func(t *testing.T) {
+		t.Parallel()
+		f.login(t, "calm/leaver", newPerson(t, map[string]string{"username": "test-user2", "password": "verysecure"}))
+		f.must(t, "refresh", "calm/leaver")
+		last := w.of(t, f.must(t, "token", "calm/leaver"))
+		if status, answer := w.refresh(t, last.presented); status != http.StatusBadRequest || answer["error"] != "invalid_grant" {
+			t.Errorf("the server takes a refresh token twice: %d %v", status, answer)
+		}
+		start(t, f.env, "revoke", "calm/leaver").ended(t)
+		if status, answer := w.refresh(t, last.issued); status != http.StatusBadRequest || answer["error"] != "invalid_grant" {
+			t.Errorf("the server takes a refresh token that was revoked: %d %v", status, answer)
+		}
+	})
 	for _, credential := range []string{"machine/reports", "robot/service"} {
 		t.Run(credential, func(t *testing.T) {
 			t.Parallel()

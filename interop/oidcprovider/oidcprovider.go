@@ -63,7 +63,7 @@ func Start(t testing.TB, issuer string, clients []Client) (address string) {
 		t.Fatalf("install oidc-provider: %v", err)
 	}
 	node := filepath.Join(dir, "node_modules", "node-linux-"+cpu(), "bin", "node")
-	cmd := exec.CommandContext(t.Context(), node, "--input-type=module", "--eval", script)
+	cmd := exec.Command(node, "--input-type=module", "--eval", script)
 	cmd.Dir, cmd.Stderr = dir, t.Output() // its imports are found from the directory
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
