@@ -1,4 +1,4 @@
-.PHONY: help test race lint evidence evidence-short bench dev ci build
+.PHONY: help test race lint interop evidence evidence-short bench dev ci build
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -15,6 +15,9 @@ race: ## all tests under the race detector
 lint: ## vet and the linters, with the reasons in .golangci.yml
 	go vet ./...
 	go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI) run
+
+interop: ## tests against authorization servers of others and a browser, which are installed on Debian (npm, chromium)
+	cd interop && go vet ./... && go test ./...
 
 evidence: ## every reliability experiment in its long form, one after the other (about three hours)
 	go run ./internal/evidence/run all

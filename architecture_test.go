@@ -48,6 +48,7 @@ var rooms = []struct {
 }{
 	{"internal/sleep", nil},
 	{"internal/replace", nil},
+	{"internal/page", nil},
 	{"pkg/events", []string{natsGo}},
 	{"pkg/seal", []string{tink}},
 	{"internal/assertion", []string{jose}},

@@ -72,3 +72,22 @@ func TestDocumentsLinkToWhatIsThere(t *testing.T) {
 		}
 	}
 }
+
+// TestCheckedServersAreThePinnedOnes: docs/enrolment.md names the versions that the tests run.
+func TestCheckedServersAreThePinnedOnes(t *testing.T) {
+	t.Parallel()
+	text := string(read(t, "docs/enrolment.md"))
+	for server, pin := range map[string]struct{ file, pattern string }{
+		"oidc-provider": {"interop/oidcprovider/package.json", `"oidc-provider": "([\d.]+)"`},
+		"zitadel/oidc":  {"interop/go.mod", `github.com/zitadel/oidc/v3 v([\d.]+)\n`},
+	} {
+		version := regexp.MustCompile(pin.pattern).FindSubmatch(read(t, pin.file))
+		if version == nil {
+			t.Errorf("%s pins no version of %s", pin.file, server)
+			continue
+		}
+		if row := regexp.MustCompile(`\| \[` + server + `\].*\| ` + regexp.QuoteMeta(string(version[1])) + ` \|`); !row.MatchString(text) {
+			t.Errorf("docs/enrolment.md does not say that %s %s was checked", server, version[1])
+		}
+	}
+}

@@ -20,10 +20,9 @@ import (
 	"github.com/freshetdev/freshet/internal/embedded"
 )
 
-// freshet is a built freshet command with a NATS server of its own and one provider, acme.
+// freshet is the freshet command with a NATS server of its own and one provider, acme.
 type freshet struct {
 	t   *testing.T
-	bin string
 	dir string
 	env []string
 }
@@ -31,12 +30,6 @@ type freshet struct {
 func newFreshet(t *testing.T) *freshet {
 	t.Helper()
 	f := &freshet{t: t, dir: t.TempDir()}
-	f.bin = filepath.Join(f.dir, "freshet")
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", f.bin, "./cmd/freshet")
-	build.Dir = ".." // with the product's own dependencies
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build freshet: %v\n%s", err, out)
-	}
 	s, err := embedded.Start(embedded.Config{StoreDir: filepath.Join(f.dir, "nats")})
 	if err != nil {
 		t.Fatal(err)
@@ -58,7 +51,7 @@ func newFreshet(t *testing.T) *freshet {
 
 func (f *freshet) run(in string, args ...string) {
 	f.t.Helper()
-	cmd := exec.CommandContext(f.t.Context(), f.bin, args...)
+	cmd := exec.CommandContext(f.t.Context(), binary, args...)
 	cmd.Env, cmd.Stdin = f.env, strings.NewReader(in)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		f.t.Fatalf("freshet %s: %v\n%s", strings.Join(args, " "), err, out)
@@ -115,7 +108,7 @@ func TestKubernetesClientsUseTheExecPlugin(t *testing.T) {
 		TLSClientConfig: rest.TLSClientConfig{CAData: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Certificate().Raw})},
 		ExecProvider: &api.ExecConfig{
 			APIVersion: "client.authentication.k8s.io/v1", InteractiveMode: api.NeverExecInteractiveMode,
-			Command: f.bin, Args: []string{"credential-helper", "kubernetes", "acme/alice"}, Env: env,
+			Command: binary, Args: []string{"credential-helper", "kubernetes", "acme/alice"}, Env: env,
 		},
 	})
 	if err != nil {

@@ -2,27 +2,36 @@ package enroll
 
 import (
 	"errors"
-	"fmt"
-	"html"
 	"net/http"
 	"strings"
+
+	"github.com/freshetdev/freshet/internal/page"
 )
 
-// page is what a browser is shown: a heading and a sentence.
-type page struct{ heading, text string }
+// closeWindow is what there is left to do.
+const closeWindow = "You can close this window."
 
-var pageStray = page{
-	"Nothing is waiting for this",
-	"This address belongs to a login that has ended, or to none. Start again where you came from. You can close this window.",
+// writeStray answers what no login waits for.
+func writeStray(w http.ResponseWriter) {
+	writePage(w, http.StatusBadRequest, page.Page{
+		Heading: "Nothing is waiting for this",
+		Text:    "This address belongs to a login that has ended, or to none. Start again where you came from.",
+		Note:    closeWindow,
+	})
 }
 
 // writeVerdict shows what came of a login. An error is shown in words of our own: its text is for the terminal.
 func writeVerdict(w http.ResponseWriter, label string, err error) {
 	if err == nil {
-		writePage(w, http.StatusOK, page{"Done", label + " is connected. You can close this window."})
+		writePage(w, http.StatusOK, page.Page{Heading: "Connected", Text: label + " is connected.", Note: closeWindow, Good: true})
 		return
 	}
-	writePage(w, http.StatusBadGateway, page{"That did not work", reason(err) + " You can close this window."})
+	writePage(w, http.StatusBadGateway, page.Page{Heading: "That did not work", Text: reason(err), Note: closeWindow})
+}
+
+func writePage(w http.ResponseWriter, status int, p page.Page) {
+	page.Secure(w.Header())
+	page.Write(w, status, p)
 }
 
 // reason says in plain words why a login failed.
@@ -41,21 +50,6 @@ func reason(err error) string {
 	default:
 		return "The reason is shown where you started the login."
 	}
-}
-
-// writePage writes a page that loads nothing, runs nothing, is kept nowhere and leaks its address, which has the code
-// in it, to nobody.
-func writePage(w http.ResponseWriter, status int, p page) {
-	h := w.Header()
-	h.Set("Content-Type", "text/html; charset=utf-8")
-	h.Set("Content-Security-Policy", "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
-	h.Set("Cache-Control", "no-store")
-	h.Set("Referrer-Policy", "no-referrer")
-	h.Set("X-Content-Type-Options", "nosniff")
-	w.WriteHeader(status)
-	// A browser that has gone is no concern.
-	_, _ = fmt.Fprintf(w, "<!doctype html>\n<html lang=\"en\"><meta charset=\"utf-8\"><title>Freshet: %[1]s</title>\n<h1>%[1]s</h1>\n<p>%[2]s</p>\n</html>\n",
-		html.EscapeString(p.heading), html.EscapeString(p.text))
 }
 
 // safeWord returns a provider's error code if it looks like one, else "".

@@ -158,7 +158,7 @@ func (r *Receiver) callback(w http.ResponseWriter, req *http.Request) {
 		p = r.take(states[0])
 	}
 	if p == nil {
-		writePage(w, http.StatusBadRequest, pageStray)
+		writeStray(w)
 		return
 	}
 	p.arrived <- p.read(req.URL.Path, query)

@@ -17,18 +17,21 @@ var ErrNoUserinfo = errors.New("the provider does not say at its userinfo_url wh
 
 // Identify returns who gave a grant: by its ID token, else in the words of the provider's userinfo_url, which is asked where there is
 // one, else by the answer that brought the tokens. An ID token that has a subject and no name is completed by userinfo, which must
-// be about the same subject (OpenID Connect Core section 5.3.2); where it does not answer the subject is enough. Error: ErrNoUserinfo.
+// be about the same subject (OpenID Connect Core section 5.3.2); where it refuses, the subject is enough. Error: ErrNoUserinfo.
 func Identify(ctx context.Context, ask *refresh.Asker, d *provider.Definition, g NewGrant) (Identity, error) {
 	named := g.Identity.Username != "" || g.Identity.Email != ""
 	if d.UserinfoURL == "" || g.vouched && named {
 		return g.Identity, nil
 	}
 	told, err := userinfo(ctx, ask, d, g.AccessToken)
+	var refused *refresh.AskError
 	switch {
 	case !g.vouched || g.Identity.Subject == "":
 		return told.identity(), err
-	case err != nil:
+	case errors.As(err, &refused) && !refused.Passes():
 		return g.Identity, nil
+	case err != nil:
+		return Identity{}, err // by another name tomorrow it would be another account
 	case told.identity().Subject != g.Identity.Subject:
 		return Identity{}, fmt.Errorf("%w: the answer is about another subject than the ID token", ErrNoUserinfo)
 	}

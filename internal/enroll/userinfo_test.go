@@ -27,6 +27,7 @@ func TestUserinfoNamesTheAccount(t *testing.T) {
 		"the ID token goes before":   {200, `{"sub":"alice","preferred_username":"x"}`, named, "ali", nil},
 		"its username completes it":  {200, `{"sub":"alice","preferred_username":"ali"}`, bare, "ali", nil},
 		"else the subject is enough": {403, `{}`, bare, "alice", nil},
+		"but not for the time being": {503, ``, bare, "", enroll.ErrNoUserinfo},
 		"and no news is no harm":     {200, `{"sub":"alice"}`, bare, "alice", nil},
 		"of another subject":         {200, `{"sub":"mallory","preferred_username":"ali"}`, bare, "", enroll.ErrNoUserinfo},
 		"of no subject":              {200, `{"preferred_username":"ali"}`, bare, "", enroll.ErrNoUserinfo},

@@ -12,6 +12,7 @@ import (
 	"github.com/freshetdev/freshet/internal/app"
 	"github.com/freshetdev/freshet/internal/broker"
 	"github.com/freshetdev/freshet/internal/enroll"
+	"github.com/freshetdev/freshet/internal/page"
 	"github.com/freshetdev/freshet/pkg/events"
 	"github.com/freshetdev/freshet/pkg/provider"
 	"github.com/freshetdev/freshet/pkg/refresh"
@@ -54,7 +55,7 @@ func (s *Server) page(serve func(http.ResponseWriter, *http.Request) error) http
 			r = &refusal{reasonNATS, err}
 		}
 		s.logRefusal(req, r)
-		writePage(w, http.StatusBadRequest, pageRefused)
+		page.Write(w, http.StatusBadRequest, pageRefused())
 	}
 }
 
@@ -147,7 +148,7 @@ func (s *Server) callback(w http.ResponseWriter, req *http.Request) error {
 		w.WriteHeader(http.StatusSeeOther)
 		return nil
 	}
-	writePage(w, http.StatusOK, page{"Connected", c.String() + " is connected. You can close this window."})
+	page.Write(w, http.StatusOK, page.Page{Heading: "Connected", Text: c.String() + " is connected.", Note: closeWindow, Good: true})
 	return nil
 }
 

@@ -11,7 +11,7 @@ import (
 )
 
 // Userinfo asks d's userinfo_url, within the provider's timeout, whose access token this is (OpenID Connect Core section 5.3), and
-// returns the answer, JSON as a rule. It is personal.
+// returns the answer, JSON as a rule. It is personal. The error is an *AskError when the provider answered otherwise.
 func (a *Asker) Userinfo(ctx context.Context, d *provider.Definition, accessToken seal.Secret) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, d.Timing().Timeout)
 	defer cancel()
@@ -31,7 +31,7 @@ func (a *Asker) Userinfo(ctx context.Context, d *provider.Definition, accessToke
 		return nil, fmt.Errorf("userinfo: %w", noAnswer(err, time.Since(begun)))
 	}
 	if said.status != http.StatusOK {
-		return nil, fmt.Errorf("userinfo: %s", statusText(said.status))
+		return nil, fmt.Errorf("userinfo: %w", newAskError(d, said, accessToken))
 	}
 	return said.body, nil
 }

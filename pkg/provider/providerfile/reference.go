@@ -56,7 +56,7 @@ func (f File) Resolve(getenv func(name string) string) ([]provider.Definition, e
 		for _, ref := range p.Secrets {
 			secret, err := ref.resolve(getenv)
 			if err != nil {
-				errs = append(errs, fmt.Errorf("provider %s: client_secret: %s: %w", d.Name, ref, err))
+				errs = append(errs, fmt.Errorf("provider %s: %s: %s: %w", d.Name, p.secretField(), ref, err))
 				continue
 			}
 			d.ClientSecrets = append(d.ClientSecrets, secret)
@@ -74,6 +74,14 @@ func (f File) Resolve(getenv func(name string) string) ([]provider.Definition, e
 		return nil, errors.Join(errs...)
 	}
 	return definitions, nil
+}
+
+// secretField is the key of the file that p.Secrets are from.
+func (p Provider) secretField() string {
+	if p.Definition.AuthStyle == provider.AuthPrivateKeyJWT {
+		return "client_key"
+	}
+	return "client_secret"
 }
 
 func (r Reference) resolve(getenv func(string) string) (seal.Secret, error) {

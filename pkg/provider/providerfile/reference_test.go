@@ -116,6 +116,19 @@ func TestResolveNamesEveryReferenceThatFails(t *testing.T) {
 	}
 }
 
+func TestResolveNamesTheKeyThatLeadsNowhere(t *testing.T) {
+	t.Parallel()
+	f, err := providerfile.Parse("providers.yaml", []byte("providers:\n  acme:\n    token_url: https://acme.example/token\n    client_id: a\n"+
+		"    auth_url: https://acme.example/authorize\n    auth_style: private_key_jwt\n    client_key: env://UNSET\n    client_assertion: {audience: token_url}\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = "provider acme: client_key: env://UNSET: the variable is not set, or empty"
+	if _, err := f.Resolve(func(string) string { return "" }); err == nil || err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
+	}
+}
+
 func TestResolveChecksReferencesThatNobodyParsed(t *testing.T) {
 	t.Parallel()
 	f := file(t, "env://A")
