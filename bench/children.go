@@ -10,6 +10,7 @@ import (
 	"github.com/freshetdev/freshet/bench/contest/asynqjobs"
 	"github.com/freshetdev/freshet/bench/contest/bare"
 	"github.com/freshetdev/freshet/bench/contest/casloop"
+	"github.com/freshetdev/freshet/bench/contest/floor"
 	"github.com/freshetdev/freshet/bench/contest/fresh"
 	"github.com/freshetdev/freshet/bench/contest/redislock"
 	"github.com/freshetdev/freshet/bench/contest/riverjobs"
@@ -56,6 +57,7 @@ func child(args []string) error {
 		bare.Name:          bare.Child,
 		fresh.EmbeddedName: fresh.Embedded,
 		casloop.Name:       casloop.Child,
+		floor.Name:         floor.Child,
 		redislock.Name:     redislock.Child,
 		asynqjobs.Name:     asynqjobs.Child,
 		riverjobs.Name:     riverjobs.Child,

@@ -13,6 +13,7 @@ import (
 	"github.com/freshetdev/freshet/bench/contest/asynqjobs"
 	"github.com/freshetdev/freshet/bench/contest/bare"
 	"github.com/freshetdev/freshet/bench/contest/casloop"
+	"github.com/freshetdev/freshet/bench/contest/floor"
 	"github.com/freshetdev/freshet/bench/contest/fresh"
 	"github.com/freshetdev/freshet/bench/contest/redislock"
 	"github.com/freshetdev/freshet/bench/contest/riverjobs"
@@ -71,6 +72,10 @@ func startBare(ctx context.Context, env contest.Env) (contest.Contestant, error)
 	return bare.Start(ctx, env)
 }
 
+func startFloor(ctx context.Context, env contest.Env) (contest.Contestant, error) {
+	return floor.Start(ctx, env)
+}
+
 func startRedisLock(ctx context.Context, env contest.Env) (contest.Contestant, error) {
 	return redislock.Start(ctx, env)
 }
@@ -84,6 +89,7 @@ func (b *bench) competitors() []competitor {
 		{rowSync, strict, 4_000, freshet(fresh.Variant{Name: rowSync, SyncAll: true})},
 		{"freshet class none", static, 10_000, freshet(fresh.Variant{Name: "freshet class none", Rotation: provider.RotationNone})},
 		{"freshet exchanger", strict, 8_000, freshet(fresh.Variant{Name: "freshet exchanger", Exchanger: true})},
+		{floor.Name, strict, 10_000, startFloor},
 		{rowRedis, strict, 8_000, startRedisLock},
 		{rowAsynq, strict, 5_000, asynq(asynqjobs.Variant{Name: rowAsynq})},
 		{rowRiver, strict, 4_000, river(riverjobs.Variant{Name: rowRiver, FetchCooldown: fetchOften})},
@@ -235,6 +241,8 @@ func (b *bench) compareTargets(experiment string, byName map[string][]round) {
 		{rowFreshet, rowAsynq, figures.AtLeast(3)},
 		{rowFreshet, faster(byName, rowRiver, rowRiverAsIs), figures.AtLeast(8)},
 		{rowFreshet, rowRedis, figures.AtLeast(1.5)},
+		{rowFreshet, floor.Name, nil},
+		{floor.Name, rowBare, nil},
 	} {
 		if byName[t.a] != nil && byName[t.b] != nil {
 			b.Say(figures.Figure{Experiment: experiment, Name: t.a + " ÷ " + t.b, Runs: ratios(byName[t.a], byName[t.b]), Target: t.target})
