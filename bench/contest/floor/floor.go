@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
@@ -37,6 +38,21 @@ const (
 	recordBytes = 1024
 	eventBytes  = 300
 )
+
+// The headers that records and events have, as far as they are the same for all.
+var (
+	recordHeader = nats.Header{
+		"Freshet-State": {"active"}, "Freshet-Grant-Id": {"abcdefghijklmnop"}, "Freshet-Generation": {"1"}, "Freshet-Version": {"12"},
+		"Freshet-Issued-At": {someTime}, "Freshet-Refresh-At": {someTime}, "Freshet-Expires-At": {someTime},
+	}
+	eventHeader = nats.Header{
+		"ce-specversion": {"1.0"}, "ce-type": {"token.updated"}, "ce-source": {"freshet/worker/w1"}, "ce-time": {someTime},
+		"ce-id": {"updated.abcdefghijklmnop.12"}, "ce-subject": {"acme.user-0000001"}, "ce-datacontenttype": {"application/json"},
+		"content-type": {"application/json"}, jetstream.ExpectedStreamHeader: {"told"},
+	}
+)
+
+const someTime = "2026-01-02T15:04:05.123456789Z"
 
 // config goes to the child.
 type config struct {
@@ -197,7 +213,9 @@ func newWorker(cfg config) (*worker, error) {
 			return nil, err
 		}
 	}
-	if w.jobs, err = w.js.CreateConsumer(ctx, "jobs", jetstream.ConsumerConfig{Durable: "lane", AckPolicy: jetstream.AckExplicitPolicy}); err != nil {
+	if w.jobs, err = w.js.CreateConsumer(ctx, "jobs", jetstream.ConsumerConfig{
+		Durable: "lane", AckPolicy: jetstream.AckExplicitPolicy, FilterSubject: "job.*", MaxAckPending: w.atOnce,
+	}); err != nil {
 		return nil, err
 	}
 	w.asks, err = newAsks(nc)
@@ -242,7 +260,7 @@ func (w *worker) fill() error {
 
 // begin starts a round: it ends when every job is done.
 func (w *worker) begin() error {
-	batch, err := w.jobs.Messages(jetstream.PullMaxMessages(2 * w.atOnce))
+	batch, err := w.jobs.Messages(jetstream.PullMaxMessages(w.atOnce))
 	if err != nil {
 		return err
 	}
@@ -319,15 +337,17 @@ func (h *hand) do(job jetstream.Msg) error {
 	if err := h.write(name, g); err != nil { // commit
 		return err
 	}
-	id := name + "." + strconv.FormatUint(g.revision, 10)
-	if _, err := h.asks.store(&nats.Msg{Subject: "told." + name, Header: nats.Header{"Nats-Msg-Id": {id}}, Data: h.event}, h.reply); err != nil {
+	header := maps.Clone(eventHeader)
+	header[jetstream.MsgIDHeader] = []string{name + "." + strconv.FormatUint(g.revision, 10)}
+	if _, err := h.asks.store(&nats.Msg{Subject: "told." + name, Header: header, Data: h.event}, h.reply); err != nil {
 		return err
 	}
 	return job.Ack()
 }
 
 func (h *hand) write(name string, g *grant) (err error) {
-	header := nats.Header{jetstream.ExpectedLastSubjSeqHeader: {strconv.FormatUint(g.revision, 10)}}
+	header := maps.Clone(recordHeader)
+	header[jetstream.ExpectedLastSubjSeqHeader] = []string{strconv.FormatUint(g.revision, 10)}
 	g.revision, err = h.asks.store(&nats.Msg{Subject: "value." + name, Header: header, Data: h.value}, h.reply)
 	return err
 }
