@@ -81,7 +81,7 @@ func losePowerInRewrite(t *testing.T, sync bool) {
 			promised = append(promised, id)
 		}
 	}
-	j.ForceRewrite()
+	j.ForceTurn()
 	synctest.Wait()
 	d.before = nil
 	if len(outages) < 16 || d.count("rename") != 1 || appended != 2 {
@@ -104,7 +104,6 @@ func TestALongRewriteDoesNotDelayTheSyncOfOthers(t *testing.T) {
 		for i := range 12 {
 			id := fmt.Sprint("big", i)
 			must(t, j.Append(journal.Entry{ID: id, Data: make([]byte, 1<<20)}))
-			must(t, j.Committed(id, 1))
 		}
 		must(t, j.Append(entry("a")))
 		d.before = func(call string) {
@@ -115,7 +114,7 @@ func TestALongRewriteDoesNotDelayTheSyncOfOthers(t *testing.T) {
 				t.Error("the entry that waits was not synced during the rewrite")
 			}
 		}
-		j.ForceRewrite()
+		j.ForceTurn()
 		pass(10 * time.Second)
 		if got := d.count("rename"); got != 1 {
 			t.Errorf("%d rewrites", got)
