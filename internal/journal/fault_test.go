@@ -116,8 +116,8 @@ func TestAMarkThatCannotBeWrittenHoldsInMemory(t *testing.T) {
 		j.ForceTurn()
 		pass(time.Minute) // a probe may have failed, and then the repair waits
 		copied, _ = openTested(t, copyOf(t, dir), journal.Config{})
-		wantIDs(t, "pending after a rewrite", copied.Pending())
-		wantIDs(t, "recent after a rewrite", slices.Collect(copied.Recent()), "a")
+		wantIDs(t, "pending after a turn", copied.Pending())
+		wantIDs(t, "recent after a turn", slices.Collect(copied.Recent()), "a")
 	})
 }
 
@@ -144,7 +144,7 @@ func TestWhatCannotBeSetAsideStaysPending(t *testing.T) {
 	}
 }
 
-func TestAfterAFailedSyncTheLogIsRewritten(t *testing.T) {
+func TestAfterAFailedSyncASegmentBegins(t *testing.T) {
 	for name, sync := range map[string]bool{"every append": true, "later": false} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T) {
@@ -159,7 +159,7 @@ func TestAfterAFailedSyncTheLogIsRewritten(t *testing.T) {
 				}
 				pass(time.Hour)
 				if d.count("open journal.log.tmp") == 0 {
-					t.Error("no rewrite was tried until somebody asked")
+					t.Error("no turn was tried until somebody asked")
 				}
 				wantIDs(t, "pending", j.Pending(), "a")
 				wantError(t, j.Writable(), journal.ErrNotSynced)
@@ -176,25 +176,25 @@ func TestAfterAFailedSyncTheLogIsRewritten(t *testing.T) {
 	}
 }
 
-func TestARewriteThatFailsAnywhereLosesNothing(t *testing.T) {
+func TestATurnThatFailsAnywhereLosesNothing(t *testing.T) {
 	calls := []string{"open journal.log.tmp", writeTmp, syncTmp, "rename", "sync", syncLog}
 	for _, call := range calls {
 		for _, how := range []fault{failsBefore, failsHalfway, failsAfter} {
 			t.Run(fmt.Sprint(call, " ", how), func(t *testing.T) {
-				inBubble(t, func(t *testing.T) { failRewrite(t, on(how, call)) })
+				inBubble(t, func(t *testing.T) { failTurn(t, on(how, call)) })
 			})
 		}
 	}
 	for _, how := range []fault{failsBefore, failsAfter} {
 		t.Run(fmt.Sprint("rename and the look at it ", how), func(t *testing.T) {
 			inBubble(t, func(t *testing.T) {
-				failRewrite(t, func(call string) fault { return max(on(how, "rename")(call), on(failsBefore, "holds")(call)) })
+				failTurn(t, func(call string) fault { return max(on(how, "rename")(call), on(failsBefore, "holds")(call)) })
 			})
 		})
 	}
 }
 
-func failRewrite(t *testing.T, fails func(string) fault) {
+func failTurn(t *testing.T, fails func(string) fault) {
 	dir := t.TempDir()
 	j, d := openTested(t, dir, journal.Config{})
 	must(t, j.Append(entry("a")))
@@ -210,10 +210,10 @@ func failRewrite(t *testing.T, fails func(string) fault) {
 		t.Error("an append failed, and yet the journal says it is writable")
 	}
 	if _, delta, _ := j.Held(); delta > 0 {
-		t.Error("the journal goes on collecting for a rewrite that it gave up")
+		t.Error("the journal goes on collecting for a turn that it gave up")
 	}
 	if info, err := os.Stat(filepath.Join(dir, "journal.log.tmp")); err == nil && info.Size() > 0 {
-		t.Errorf("a rewrite that was given up leaves %d bytes behind", info.Size())
+		t.Errorf("a turn that was given up leaves %d bytes behind", info.Size())
 	}
 	check := func(dir string) *journal.Journal {
 		t.Helper()
@@ -299,8 +299,8 @@ func TestWhatWasSetAsideSurvivesTheLossOfPower(t *testing.T) {
 	})
 }
 
-// Marks that could not be written are made up for by one rewrite, not by one after another.
-func TestMarksThatCouldNotBeWrittenCostOneRewrite(t *testing.T) {
+// Marks that could not be written are made up for by one turn, not by one after another.
+func TestMarksThatCouldNotBeWrittenCostOneTurn(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		dir := t.TempDir()
 		j, d := openTested(t, dir, journal.Config{MaxBytes: 64 << 10})
@@ -315,7 +315,7 @@ func TestMarksThatCouldNotBeWrittenCostOneRewrite(t *testing.T) {
 		j.ForceTurn()
 		pass(time.Hour / 60)
 		if got := d.count("rename"); got != 1 {
-			t.Errorf("%d rewrites", got)
+			t.Errorf("%d turns", got)
 		}
 		left, _ := openTested(t, copyOf(t, dir), journal.Config{})
 		if s := left.Stats(); s.Pending != 0 || s.Recent != 10 {

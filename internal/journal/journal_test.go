@@ -232,7 +232,7 @@ func TestTheBoundIsAnnouncedBeforeItIsReached(t *testing.T) {
 		for i := range refused {
 			must(t, j.Retire(fmt.Sprint(i)))
 		}
-		synctest.Wait() // for the rewrite
+		synctest.Wait() // for the turn
 		must(t, j.Writable())
 		must(t, j.Append(big(refused)))
 	})

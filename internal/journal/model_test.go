@@ -159,7 +159,7 @@ func (m *model) SetAside(rt *rapid.T) {
 	*f = fate{now: inAside, next: inAside, afterLoss: inAside}
 }
 
-func (m *model) Rewrite(rt *rapid.T) {
+func (m *model) Turn(rt *rapid.T) {
 	m.j.ForceTurn()
 	synctest.Wait()
 }
@@ -237,13 +237,13 @@ func checkModel(rt *rapid.T, base string, sync bool) {
 	}()
 	rt.Repeat(map[string]func(*rapid.T){
 		"": m.check, "append": m.Append, "append more": m.Append, "committed": m.Committed, "retire": m.Retire, "set aside": m.SetAside,
-		"rewrite": m.Rewrite, "pass": m.Pass, "fail": m.Fail, "heal": m.Heal,
+		"turn": m.Turn, "pass": m.Pass, "fail": m.Fail, "heal": m.Heal,
 		"kill": m.Kill, "reopen": m.Reopen, "lose power": m.LosePower,
 	})
 }
 
-// Bursts of appends and marks from many goroutines, while the log is rewritten all the time, leave what a map says.
-func TestRewritesUnderConcurrentAppendsLoseNothing(t *testing.T) {
+// Bursts of appends and marks from many goroutines, while segments begin all the time, leave what a map says.
+func TestTurnsUnderConcurrentAppendsLoseNothing(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {
 		dir, err := os.MkdirTemp(t.TempDir(), "run")
@@ -268,13 +268,13 @@ func TestRewritesUnderConcurrentAppendsLoseNothing(t *testing.T) {
 	})
 }
 
-// burst carries the plans out, one goroutine each, and has the log rewritten over and over until they are done and it
-// was rewritten at least once.
-func burst(t rapid.TB, j *journal.Journal, plans [][]place, rewritten func() bool) {
-	var workers, rewriter sync.WaitGroup
+// burst carries the plans out, one goroutine each, and has segments begin over and over until they are done and it
+// was turned at least once.
+func burst(t rapid.TB, j *journal.Journal, plans [][]place, turned func() bool) {
+	var workers, turner sync.WaitGroup
 	var done atomic.Bool
-	rewriter.Go(func() {
-		for !done.Load() || !rewritten() {
+	turner.Go(func() {
+		for !done.Load() || !turned() {
 			j.ForceTurn()
 			runtime.Gosched()
 		}
@@ -289,7 +289,7 @@ func burst(t rapid.TB, j *journal.Journal, plans [][]place, rewritten func() boo
 	}
 	workers.Wait()
 	done.Store(true)
-	rewriter.Wait()
+	turner.Wait()
 	must(t, errors.Join(errs...))
 }
 
