@@ -5,8 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"net"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -220,7 +222,7 @@ func (w *Worker) recoverJournal(ctx context.Context) error {
 		}
 		warnOffset(w.log, w.broker, &w.quiet)
 		if w.cfg.Conn.IsConnected() && w.providers.ready() {
-			w.recoverAll(ctx, w.journal.Pending())
+			w.recoverAll(ctx, slices.Values(w.journal.Pending()))
 			if checkRecent {
 				w.recoverAll(ctx, w.journal.Recent())
 			}
@@ -239,10 +241,10 @@ func (w *Worker) recoverJournal(ctx context.Context) error {
 // recoverAtOnce is how many outcomes are carried into the store side by side: one that must wait delays no other.
 const recoverAtOnce = 16
 
-func (w *Worker) recoverAll(ctx context.Context, entries []journal.Entry) {
+func (w *Worker) recoverAll(ctx context.Context, entries iter.Seq[journal.Entry]) {
 	var g errgroup.Group
 	g.SetLimit(recoverAtOnce)
-	for _, e := range entries {
+	for e := range entries {
 		if ctx.Err() != nil {
 			break
 		}

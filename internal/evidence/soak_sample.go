@@ -28,7 +28,7 @@ type series struct {
 }
 
 const (
-	// keptByWorkers: a journal keeps an outcome for 150 s after its commit, and is rewritten when half of it is dead.
+	// keptByWorkers: a journal keeps an outcome for 150 s after its commit, and drops a file when all in it are gone.
 	keptByWorkers = 5 * time.Minute
 	// keptByNATS: the events stream remembers ids for 10 minutes, and here keeps the events as long.
 	keptByNATS = 11 * time.Minute
@@ -56,17 +56,13 @@ func (s *soaking) look(ctx context.Context, at time.Duration) error {
 	if err != nil {
 		return err
 	}
-	journals := int64(0)
+	journals := 0.0
 	for _, w := range []string{"worker-1", "worker-2"} {
-		info, err := os.Stat(filepath.Join(s.state(w), "journal", "journal.log"))
-		if err != nil {
-			return err
-		}
-		journals += info.Size()
+		journals += filesOf(s.state(w), "journal")
 	}
 	for i, v := range []float64{
 		resident(s.worker), resident(s.sched), resident(s.NATS.Process), float64(runtime.NumGoroutine()),
-		float64(journals) / mebibyte, bucket, filesOf(filepath.Join(s.dir, "store"), s.Broker.Names().TokensStream()),
+		journals, bucket, filesOf(filepath.Join(s.dir, "store"), s.Broker.Names().TokensStream()),
 	} {
 		s.series[i].add(at, v)
 	}

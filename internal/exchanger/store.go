@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -120,7 +121,14 @@ type remembered struct {
 // recall reads what the journal holds.
 func (s *store) recall() (remembered, error) {
 	r := remembered{intents: make(map[string]intent), done: make(map[string]bool), replies: make(map[string]refresh.Entry)}
-	for _, e := range append(s.journal.Pending(), s.journal.Recent()...) {
+	kept := s.journal.Stats().Recent
+	entries := s.journal.Pending()
+	pending := len(entries)
+	entries = slices.AppendSeq(entries, s.journal.Recent())
+	if got := len(entries) - pending; got != kept {
+		return r, fmt.Errorf("read the journal: only %d of %d marked intents can be read; an attempt might be sent twice: check the disk", got, kept)
+	}
+	for _, e := range entries {
 		if id, ok := strings.CutPrefix(e.ID, replyPrefix); ok {
 			r.replies[id] = refresh.Entry{ID: id, Key: e.Key, Data: e.Data}
 		}

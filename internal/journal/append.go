@@ -18,11 +18,12 @@ const (
 
 // op is one record on its way into the log, and what it does to the ledger.
 type op struct {
-	rec      []byte
 	kind     byte
 	id       string
 	at       time.Time
 	revision uint64 // of kindCommit
+	rec      []byte // of kindEntry; marks are encoded into the batch
+	from, to int    // where the record is in the batch
 }
 
 // batch is what is written together.
@@ -49,7 +50,7 @@ func (j *Journal) Append(e Entry) error {
 		return fmt.Errorf("append journal entry %s: %d bytes are too many, %d at most", e.ID, entrySize(e), maxEntry)
 	}
 	e.At = time.Now()
-	o := op{rec: encodeEntry(e), kind: kindEntry, id: strings.Clone(e.ID), at: e.At}
+	o := op{kind: kindEntry, id: strings.Clone(e.ID), at: e.At, rec: encodeEntry(e)}
 	if err := j.do(o); err != nil {
 		return fmt.Errorf("append journal entry %s: %w", e.ID, err)
 	}
@@ -63,14 +64,12 @@ func (j *Journal) Committed(id string, revision uint64) error {
 	if j.cfg.KeepFor < 0 {
 		return j.Retire(id)
 	}
-	now := time.Now()
-	o := op{rec: encodeCommit(id, now, revision), kind: kindCommit, id: id, at: now, revision: revision}
-	return j.mark(o)
+	return j.mark(op{kind: kindCommit, id: id, at: time.Now(), revision: revision})
 }
 
 // Retire drops an entry at once: there is nothing to keep. Errors as for Committed.
 func (j *Journal) Retire(id string) error {
-	return j.mark(op{rec: encodeRetire(id), kind: kindRetire, id: id})
+	return j.mark(op{kind: kindRetire, id: id})
 }
 
 func (j *Journal) mark(o op) error {
@@ -97,20 +96,6 @@ func (j *Journal) SetAside(id, reason string) error {
 	return nil
 }
 
-// find returns a live entry.
-func (j *Journal) find(id string) (Entry, error) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	if j.closed {
-		return Entry{}, ErrClosed
-	}
-	s := j.ledger.live[id]
-	if s == nil {
-		return Entry{}, ErrUnknown
-	}
-	return s.entry(), nil
-}
-
 // do brings one op into the log and the ledger, together with those of others.
 func (j *Journal) do(o op) error {
 	b, first, err := j.join(o)
@@ -135,24 +120,32 @@ func (j *Journal) join(o op) (b *batch, first bool, err error) {
 		return nil, false, err
 	}
 	if first = j.open == nil; first {
-		j.open = &batch{buf: j.spare[:0], done: make(chan struct{})}
-		j.spare = nil
+		j.open = &batch{ops: j.spareOps[:0], buf: j.spare[:0], done: make(chan struct{})}
+		j.spareOps, j.spare = nil, nil
 	}
 	b = j.open
-	b.add(o)
-	j.queued += int64(len(o.rec))
+	j.queued += int64(b.add(o))
 	if len(b.buf) >= batchSize {
 		j.open = nil
 	}
 	return b, first, nil
 }
 
-func (b *batch) add(o op) {
-	b.ops = append(b.ops, o)
-	b.buf = append(b.buf, o.rec...)
-	if o.kind == kindEntry {
+// add returns how many bytes the record takes.
+func (b *batch) add(o op) int {
+	o.from = len(b.buf)
+	switch o.kind {
+	case kindEntry:
+		b.buf = append(b.buf, o.rec...)
 		b.entries++
+	case kindCommit:
+		b.buf = appendCommit(b.buf, o.id, o.at, o.revision)
+	case kindRetire:
+		b.buf = appendRetire(b.buf, o.id)
 	}
+	o.to = len(b.buf)
+	b.ops = append(b.ops, o)
+	return o.to - o.from
 }
 
 // admit refuses what cannot be done. The caller holds mu.
@@ -160,12 +153,10 @@ func (j *Journal) admit(o op) error {
 	switch {
 	case j.closed:
 		return ErrClosed
-	case o.kind != kindEntry && j.ledger.live[o.id] == nil:
+	case o.kind != kindEntry && !j.ledger.has(o.id):
 		return ErrUnknown
-	case o.kind == kindEntry && j.size+j.queued+int64(len(o.rec)) > j.cfg.MaxBytes:
-		if j.rewriteDue() {
-			j.wake()
-		}
+	case o.kind == kindEntry && j.bytes()+j.queued+int64(len(o.rec)) > j.cfg.MaxBytes:
+		j.expire()
 		return j.full()
 	}
 	return nil
@@ -213,21 +204,41 @@ func (j *Journal) apply(b *batch) {
 	j.queued -= int64(len(b.buf))
 	written := b.writeErr == nil
 	for _, o := range b.ops {
-		j.ledger.apply(o, written)
+		j.applyOp(o, b.buf[o.from:o.to], written)
 	}
 	if written {
 		j.size += int64(len(b.buf))
 	}
-	if j.rewriting && written {
+	if j.turning && written {
 		j.delta = append(j.delta, b.buf...)
 	}
 	j.writeErr = b.writeErr
+	clear(b.ops) // what they refer to is not to be kept
 	if cap(b.buf) <= 2*batchSize {
-		j.spare = b.buf
+		j.spareOps, j.spare = b.ops, b.buf
 	}
 	b.ops, b.buf = nil, nil
+	j.expire()
+	if !written || (b.entries > 0 && !j.armed && !j.cfg.Sync) {
+		j.wake()
+	}
+}
+
+// applyOp does what the op says. An entry that was not written is not there; a mark holds all the same, and is written
+// later.
+func (j *Journal) applyOp(o op, rec []byte, written bool) {
+	if written || o.kind != kindEntry {
+		j.ledger.apply(o, j.ledger.active().base+j.size+int64(o.from))
+	}
+	if !written && o.kind != kindEntry {
+		j.missed = append(j.missed, rec...)
+	}
+}
+
+// expire lets go of what is kept long enough, and of the files it was in. The caller holds mu.
+func (j *Journal) expire() {
 	j.ledger.expire(time.Now(), j.cfg.KeepFor)
-	if !written || j.rewriteDue() || (b.entries > 0 && !j.armed && !j.cfg.Sync) {
+	if j.turnDue() || (j.ledger.spent() != nil && j.syncErr == nil) {
 		j.wake()
 	}
 }

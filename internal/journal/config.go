@@ -42,19 +42,20 @@ type Config struct {
 	// KeepFor is how old a commit must be before its entry goes; 0 means 150 s (the 2 minutes after which a NATS
 	// server syncs, and some), negative means at once (a server that syncs every write).
 	KeepFor time.Duration
-	// MaxBytes bounds journal.log, and with it the memory that live entries take; 0 means 256 MiB. Marks may exceed it
-	// by their own few bytes. A rewrite needs up to as much again on the disk for a moment. Committed entries count until
-	// they go, so the bound is a rate: 256 MiB take about 1,300 outcomes of 1 KiB a second with a KeepFor of 150 s.
+	// MaxBytes bounds the log, and with it the memory that pending entries take; 0 means 1 GiB. Marks may exceed it by
+	// their own few bytes, and while a segment begins the disk holds pending entries twice. Committed entries count until
+	// their segment goes, so the bound is a rate: 1 GiB takes about 5,000 outcomes of 1.2 KB a second with a KeepFor of
+	// 150 s.
 	MaxBytes int64
-	// OnError hears what no caller could be told: damage found by Open, and failures to sync or rewrite in the
-	// background (when they begin or change, not at every retry). It must not call Close. Nil means nobody listens.
+	// OnError hears what no caller could be told: damage found by Open, and failures to sync or to begin a
+	// segment in the background, the first recent entry that cannot be read back (when they begin or change, not at every retry). It must not call Close. Nil means nobody listens.
 	OnError func(error)
 }
 
 func (c Config) withDefaults() Config {
 	c.SyncAfter = cmp.Or(c.SyncAfter, time.Second)
 	c.KeepFor = cmp.Or(c.KeepFor, 150*time.Second)
-	c.MaxBytes = cmp.Or(c.MaxBytes, 256<<20)
+	c.MaxBytes = cmp.Or(c.MaxBytes, 1<<30)
 	if c.OnError == nil {
 		c.OnError = func(error) {}
 	}

@@ -48,7 +48,7 @@ func openDamaged(t *testing.T, log []byte, onError func(error)) (*journal.Journa
 // live returns the ids of all live entries.
 func live(t *testing.T, j *journal.Journal) []string {
 	t.Helper()
-	all := slices.Sorted(slices.Values(ids(t, append(j.Pending(), j.Recent()...))))
+	all := slices.Sorted(slices.Values(ids(t, append(j.Pending(), slices.Collect(j.Recent())...))))
 	return all
 }
 
@@ -220,7 +220,7 @@ func FuzzOpen(f *testing.F) {
 			defer mustClose(t, j)
 			_, err = j.Aside()
 			must(t, err)
-			return len(j.Pending()), len(j.Recent()), j.Stats().Unreadable
+			return len(j.Pending()), len(slices.Collect(j.Recent())), j.Stats().Unreadable
 		}
 		p, r, u := count()
 		if p2, r2, u2 := count(); p != p2 || r != r2 || u != u2 {

@@ -10,6 +10,7 @@ import (
 
 // file is what the journal does to a log. Any call may fail before or after it took effect.
 type file interface {
+	io.ReaderAt
 	io.WriterAt
 	Truncate(size int64) error
 	Sync() error
@@ -21,6 +22,7 @@ type disk interface {
 	// Open opens a log for writing and creates it when it is not there.
 	Open(name string, empty bool) (file, error)
 	Rename(from, to string) error
+	Remove(name string) error
 	// Holds tells whether the name leads to this very file.
 	Holds(name string, f file) (bool, error)
 	// Sync makes the names durable.
@@ -47,6 +49,8 @@ func (d osDisk) Open(name string, empty bool) (file, error) {
 func (d osDisk) Rename(from, to string) error {
 	return os.Rename(filepath.Join(string(d), from), filepath.Join(string(d), to))
 }
+
+func (d osDisk) Remove(name string) error { return os.Remove(filepath.Join(string(d), name)) }
 
 func (d osDisk) Holds(name string, f file) (bool, error) {
 	there, err := os.Stat(filepath.Join(string(d), name))

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 
@@ -22,6 +23,14 @@ const (
 	failsAfter
 	failsHalfway // a write only; others fail before
 )
+
+// callName is what calls on a file are known by: all segments are the log.
+func callName(name string) string {
+	if strings.HasPrefix(name, "journal-") {
+		return logName
+	}
+	return name
+}
 
 // image is a file as processes see it and as the loss of power leaves it.
 type image struct {
@@ -50,7 +59,7 @@ func newTestDisk(t rapid.TB, dir string) *testDisk {
 		Disk: journal.OSDisk(dir), dir: dir,
 		calls: map[string]int{}, seen: map[string]*image{}, safe: map[string]*image{},
 	}
-	for _, name := range []string{"journal.log", "aside.log"} {
+	for _, name := range logs(t, dir) {
 		if b, err := os.ReadFile(filepath.Join(dir, name)); err == nil {
 			d.seen[name] = &image{name, b, bytes.Clone(b)}
 			d.safe[name] = d.seen[name]
@@ -96,7 +105,7 @@ func (d *testDisk) count(call string) int {
 
 func (d *testDisk) Open(name string, empty bool) (journal.File, error) {
 	var f *testFile
-	err := d.do("open "+name, func(fault) error {
+	err := d.do("open "+callName(name), func(fault) error {
 		inner, err := d.Disk.Open(name, empty)
 		if err != nil {
 			return err
@@ -128,6 +137,16 @@ func (d *testDisk) Rename(from, to string) error {
 	})
 }
 
+func (d *testDisk) Remove(name string) error {
+	return d.do("remove "+callName(name), func(fault) error {
+		if err := d.Disk.Remove(name); err != nil {
+			return err
+		}
+		delete(d.seen, name)
+		return nil
+	})
+}
+
 func (d *testDisk) Holds(name string, f journal.File) (holds bool, err error) {
 	err = d.do("holds", func(fault) error {
 		holds, err = d.Disk.Holds(name, f.(*testFile).File)
@@ -155,7 +174,7 @@ type testFile struct {
 func (f *testFile) call(what string) string {
 	f.disk.mu.Lock()
 	defer f.disk.mu.Unlock()
-	return what + " " + f.image.name
+	return what + " " + callName(f.image.name)
 }
 
 func (f *testFile) WriteAt(p []byte, off int64) (int, error) {
@@ -171,6 +190,14 @@ func (f *testFile) WriteAt(p []byte, off int64) (int, error) {
 		return err
 	})
 	return len(p), err
+}
+
+func (f *testFile) ReadAt(p []byte, off int64) (n int, err error) {
+	err = f.disk.do(f.call("read"), func(fault) error {
+		n, err = f.File.ReadAt(p, off)
+		return err
+	})
+	return n, err
 }
 
 func (f *testFile) Truncate(size int64) error {

@@ -106,18 +106,18 @@ func TestAMarkThatCannotBeWrittenHoldsInMemory(t *testing.T) {
 		wantError(t, j.Retire("b"), syscall.ENOSPC)
 		must(t, j.SetAside("c", "late"))
 		wantIDs(t, "pending", j.Pending())
-		wantIDs(t, "recent", j.Recent(), "a")
+		wantIDs(t, "recent", slices.Collect(j.Recent()), "a")
 		d.set(nil)
 		copied, _ := openTested(t, copyOf(t, dir), journal.Config{})
 		wantIDs(t, "pending after a kill", copied.Pending(), "a", "b")
 		if got, _ := aside(t, copied); !slices.Equal(got, []string{"c"}) {
 			t.Errorf("aside after a kill: %q", got)
 		}
-		j.ForceRewrite()
+		j.ForceTurn()
 		pass(time.Minute) // a probe may have failed, and then the repair waits
 		copied, _ = openTested(t, copyOf(t, dir), journal.Config{})
-		wantIDs(t, "pending after a rewrite", copied.Pending())
-		wantIDs(t, "recent after a rewrite", copied.Recent(), "a")
+		wantIDs(t, "pending after a turn", copied.Pending())
+		wantIDs(t, "recent after a turn", slices.Collect(copied.Recent()), "a")
 	})
 }
 
@@ -144,7 +144,7 @@ func TestWhatCannotBeSetAsideStaysPending(t *testing.T) {
 	}
 }
 
-func TestAfterAFailedSyncTheLogIsRewritten(t *testing.T) {
+func TestAfterAFailedSyncASegmentBegins(t *testing.T) {
 	for name, sync := range map[string]bool{"every append": true, "later": false} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T) {
@@ -159,7 +159,7 @@ func TestAfterAFailedSyncTheLogIsRewritten(t *testing.T) {
 				}
 				pass(time.Hour)
 				if d.count("open journal.log.tmp") == 0 {
-					t.Error("no rewrite was tried until somebody asked")
+					t.Error("no turn was tried until somebody asked")
 				}
 				wantIDs(t, "pending", j.Pending(), "a")
 				wantError(t, j.Writable(), journal.ErrNotSynced)
@@ -176,32 +176,32 @@ func TestAfterAFailedSyncTheLogIsRewritten(t *testing.T) {
 	}
 }
 
-func TestARewriteThatFailsAnywhereLosesNothing(t *testing.T) {
+func TestATurnThatFailsAnywhereLosesNothing(t *testing.T) {
 	calls := []string{"open journal.log.tmp", writeTmp, syncTmp, "rename", "sync", syncLog}
 	for _, call := range calls {
 		for _, how := range []fault{failsBefore, failsHalfway, failsAfter} {
 			t.Run(fmt.Sprint(call, " ", how), func(t *testing.T) {
-				inBubble(t, func(t *testing.T) { failRewrite(t, on(how, call)) })
+				inBubble(t, func(t *testing.T) { failTurn(t, on(how, call)) })
 			})
 		}
 	}
 	for _, how := range []fault{failsBefore, failsAfter} {
 		t.Run(fmt.Sprint("rename and the look at it ", how), func(t *testing.T) {
 			inBubble(t, func(t *testing.T) {
-				failRewrite(t, func(call string) fault { return max(on(how, "rename")(call), on(failsBefore, "holds")(call)) })
+				failTurn(t, func(call string) fault { return max(on(how, "rename")(call), on(failsBefore, "holds")(call)) })
 			})
 		})
 	}
 }
 
-func failRewrite(t *testing.T, fails func(string) fault) {
+func failTurn(t *testing.T, fails func(string) fault) {
 	dir := t.TempDir()
 	j, d := openTested(t, dir, journal.Config{})
 	must(t, j.Append(entry("a")))
 	must(t, j.Append(entry("b")))
 	must(t, j.Committed("b", 1))
 	d.set(fails)
-	j.ForceRewrite()
+	j.ForceTurn()
 	synctest.Wait()
 	want := []string{"a"}
 	if err := j.Append(entry("c")); err == nil {
@@ -210,27 +210,28 @@ func failRewrite(t *testing.T, fails func(string) fault) {
 		t.Error("an append failed, and yet the journal says it is writable")
 	}
 	if _, delta, _ := j.Held(); delta > 0 {
-		t.Error("the journal goes on collecting for a rewrite that it gave up")
+		t.Error("the journal goes on collecting for a turn that it gave up")
 	}
 	if info, err := os.Stat(filepath.Join(dir, "journal.log.tmp")); err == nil && info.Size() > 0 {
-		t.Errorf("a rewrite that was given up leaves %d bytes behind", info.Size())
+		t.Errorf("a turn that was given up leaves %d bytes behind", info.Size())
 	}
-	check := func(dir string) {
+	check := func(dir string) *journal.Journal {
 		t.Helper()
 		found, _ := openTested(t, dir, journal.Config{})
 		wantIDs(t, "pending", found.Pending(), want...)
-		wantIDs(t, "recent", found.Recent(), "b")
+		return found
 	}
-	check(copyOf(t, dir))
+	wantIDs(t, "recent", slices.Collect(check(copyOf(t, dir)).Recent()), "b")
 	d.set(nil)
 	pass(time.Minute)
 	must(t, j.Writable())
 	must(t, j.Append(entry("d")))
 	want = append(want, "d")
 	wantIDs(t, "pending", j.Pending(), want...)
-	check(copyOf(t, dir))
+	wantIDs(t, "recent", slices.Collect(check(copyOf(t, dir)).Recent()), "b")
+	wantIDs(t, "recent", slices.Collect(j.Recent()), "b")
 	pass(time.Second)
-	check(d.losePower(t, func(int) int { return 0 }))
+	check(d.losePower(t, func(int) int { return 0 })) // b was committed before it was synced
 }
 
 func TestDamageThatCannotBeSetAsideIsNotThrownAway(t *testing.T) {
@@ -244,7 +245,6 @@ func TestDamageThatCannotBeSetAsideIsNotThrownAway(t *testing.T) {
 				d.set(on(failsBefore, call))
 				j, err := journal.OpenOn(d, dir, journal.Config{})
 				must(t, err)
-				defer mustClose(t, j)
 				must(t, j.Append(entry("e"))) // behind the damage
 				wantStretch := func(j *journal.Journal) {
 					t.Helper()
@@ -257,7 +257,10 @@ func TestDamageThatCannotBeSetAsideIsNotThrownAway(t *testing.T) {
 				copied, _ := openTested(t, copyOf(t, dir), journal.Config{})
 				wantStretch(copied)
 				d.set(nil)
-				pass(time.Minute)
+				mustClose(t, j)
+				j, err = journal.OpenOn(newTestDisk(t, dir), dir, journal.Config{})
+				must(t, err)
+				defer mustClose(t, j)
 				wantStretch(j)
 				if left, err := os.ReadFile(filepath.Join(dir, logName)); err != nil || strings.Contains(string(left), "torn") {
 					t.Errorf("the damage is still in the log: %v", err)
@@ -296,10 +299,11 @@ func TestWhatWasSetAsideSurvivesTheLossOfPower(t *testing.T) {
 	})
 }
 
-// Marks that could not be written are made up for by one rewrite, not by one after another.
-func TestMarksThatCouldNotBeWrittenCostOneRewrite(t *testing.T) {
+// Marks that could not be written are made up for by one turn, not by one after another.
+func TestMarksThatCouldNotBeWrittenCostOneTurn(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
-		j, d := openTested(t, t.TempDir(), journal.Config{MaxBytes: 1000})
+		dir := t.TempDir()
+		j, d := openTested(t, dir, journal.Config{MaxBytes: 64 << 10})
 		for i := range 10 {
 			must(t, j.Append(journal.Entry{ID: fmt.Sprint(i)}))
 		}
@@ -308,12 +312,13 @@ func TestMarksThatCouldNotBeWrittenCostOneRewrite(t *testing.T) {
 			wantError(t, j.Committed(fmt.Sprint(i), 1), syscall.ENOSPC)
 		}
 		d.set(nil)
-		j.ForceRewrite()
+		j.ForceTurn()
 		pass(time.Hour / 60)
 		if got := d.count("rename"); got != 1 {
-			t.Errorf("%d rewrites", got)
+			t.Errorf("%d turns", got)
 		}
-		if s := j.Stats(); s.Bytes != s.LiveBytes {
+		left, _ := openTested(t, copyOf(t, dir), journal.Config{})
+		if s := left.Stats(); s.Pending != 0 || s.Recent != 10 {
 			t.Errorf("%+v", s)
 		}
 	})

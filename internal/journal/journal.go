@@ -3,14 +3,8 @@ package journal
 import (
 	"fmt"
 	"sync"
-	"time"
 
 	"github.com/gofrs/flock"
-)
-
-const (
-	logName = "journal.log"
-	tmpName = "journal.log.tmp"
 )
 
 // Journal is an open journal. Use Open.
@@ -25,55 +19,54 @@ type Journal struct {
 	stop chan struct{} // closed by Close
 	done chan struct{} // closed when the maintenance goroutine has ended
 
-	io   sync.Mutex // held while the log is written or replaced
+	io   sync.Mutex // held while the active segment is written or replaced
 	torn bool       // under io: a failed write may have left bytes behind the end
-	lost error      // under io: it is not known which file bears the log's name
+	lost error      // under io: it is not known whether the next segment is there
 
-	syncing sync.Mutex // held while the log is synced; with io also while it is replaced
-	file    file       // under io or syncing
-	named   bool       // under syncing: the file's name is on the disk
+	syncing sync.Mutex // held while the active segment is synced; with io also while it is replaced
+	file    file       // the active segment's; under io or syncing
+	named   bool       // under syncing: its name is on the disk
 
-	mu        sync.Mutex // guards all that follows, for short times only
-	ledger    *ledger
-	size      int64  // of the log; changed under io too
-	queued    int64  // bytes of batches that are not written yet
-	open      *batch // takes what comes; nil if none
-	spare     []byte // a batch's buffer for the next one
-	rewriting bool   // delta collects what is written meanwhile
-	delta     []byte
-	garbage   bool  // the log holds unreadable bytes
-	writeErr  error // the last write failed
-	syncErr   error // a sync failed: what is on the disk is unknown until the log is rewritten
-	armed     bool  // maintenance has a wake-up time
-	closed    bool
+	mu       sync.Mutex // guards all that follows, for short times only
+	ledger   *ledger
+	size     int64  // of the active segment; changed under io too
+	sealed   int64  // of the other segments
+	queued   int64  // bytes of batches that are not written yet
+	open     *batch // takes what comes; nil if none
+	spare    []byte // a batch's buffer for the next one
+	spareOps []op
+	turning  bool // delta collects what is written meanwhile
+	delta    []byte
+	missed   []byte // marks that could not be written: the next segment begins with them
+	force    bool   // a new segment is due, whatever the sizes are
+	writeErr error  // the last write failed
+	syncErr  error  // a sync failed: what is on the disk is unknown until a new segment is there
+	unread   int    // times a recent entry could not be read back; OnError hears of the first
+	armed    bool   // maintenance has a wake-up time
+	closed   bool
 
 	upkeep upkeep // of the maintenance goroutine alone
 }
 
 // Pending returns the entries whose commit is not known, oldest first.
 func (j *Journal) Pending() []Entry {
-	return j.entries((*slot).isPending)
-}
-
-// Recent returns the entries that are committed and still kept, in the order of their arrival.
-func (j *Journal) Recent() []Entry {
-	return j.entries(func(s *slot) bool { return !s.isPending() })
+	j.mu.Lock()
+	slots := j.ledger.snapshot()
+	j.mu.Unlock()
+	sortByArrival(slots)
+	found := make([]Entry, len(slots))
+	for i := range slots {
+		found[i] = slots[i].entry()
+	}
+	return found
 }
 
 // Has reports whether an entry is there, pending or committed and still kept.
 func (j *Journal) Has(id string) bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.ledger.expire(time.Now(), j.cfg.KeepFor)
-	return j.ledger.live[id] != nil
-}
-
-func (j *Journal) entries(accept func(*slot) bool) []Entry {
-	j.mu.Lock()
-	j.ledger.expire(time.Now(), j.cfg.KeepFor)
-	found := j.ledger.snapshot(accept)
-	j.mu.Unlock()
-	return entries(found)
+	j.expire()
+	return j.ledger.has(id)
 }
 
 // Aside returns what was set aside and what could not be read, oldest first. It reads the file.
@@ -86,10 +79,7 @@ func (j *Journal) Aside() ([]AsideEntry, error) {
 func (j *Journal) Writable() error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.ledger.expire(time.Now(), j.cfg.KeepFor)
-	if j.rewriteDue() {
-		j.wake()
-	}
+	j.expire()
 	switch {
 	case j.closed:
 		return ErrClosed
@@ -97,7 +87,7 @@ func (j *Journal) Writable() error {
 		return fmt.Errorf("journal cannot be written: %w", j.writeErr)
 	case j.syncErr != nil:
 		return fmt.Errorf("%w: %w", ErrNotSynced, j.syncErr)
-	case j.size+j.queued > j.cfg.MaxBytes-j.cfg.MaxBytes/8:
+	case j.bytes()+j.queued > j.cfg.MaxBytes-j.cfg.MaxBytes/8:
 		return j.full()
 	}
 	return nil
@@ -105,10 +95,12 @@ func (j *Journal) Writable() error {
 
 // full says what the matter is. The caller holds mu.
 func (j *Journal) full() error {
-	recent := len(j.ledger.live) - j.ledger.pending
 	return fmt.Errorf("%w: %d of %d bytes, %d entries pending, %d committed and kept for %v",
-		ErrFull, j.size, j.cfg.MaxBytes, j.ledger.pending, recent, j.cfg.KeepFor)
+		ErrFull, j.bytes(), j.cfg.MaxBytes, len(j.ledger.pending), j.ledger.recent.live, j.cfg.KeepFor)
 }
+
+// bytes returns what the segments measure. The caller holds mu.
+func (j *Journal) bytes() int64 { return j.sealed + j.size }
 
 // Stats is a journal in numbers.
 type Stats struct {
@@ -116,8 +108,9 @@ type Stats struct {
 	Recent     int   // entries committed and still kept
 	Aside      int   // entries set aside
 	Unreadable int   // stretches of damaged files that are kept, 1 MiB at most each
-	Bytes      int64 // size of journal.log
-	LiveBytes  int64 // what it would measure right after a rewrite
+	Unread     int   // times a committed entry could not be read back since Open
+	Bytes      int64 // size of the log, all segments
+	LiveBytes  int64 // size of the records of pending and recent entries in it
 	AsideBytes int64 // size of aside.log
 }
 
@@ -128,8 +121,8 @@ func (j *Journal) Stats() Stats {
 	j.aside.mu.Unlock()
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.ledger.expire(time.Now(), j.cfg.KeepFor)
-	s.Pending, s.Recent = j.ledger.pending, len(j.ledger.live)-j.ledger.pending
-	s.Bytes, s.LiveBytes = j.size, j.ledger.bytes
+	j.expire()
+	s.Pending, s.Recent, s.Unread = len(j.ledger.pending), j.ledger.recent.live, j.unread
+	s.Bytes, s.LiveBytes = j.bytes(), j.ledger.bytes+j.ledger.recent.bytes
 	return s
 }

@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -26,8 +27,8 @@ func TestAnEntryIsPendingUntilItsFateIsKnown(t *testing.T) {
 	check := func(j *journal.Journal) {
 		t.Helper()
 		wantIDs(t, "pending", j.Pending(), "a")
-		wantIDs(t, "recent", j.Recent(), "b")
-		if r := j.Recent()[0]; r.Revision != 7 || time.Since(r.Committed) > time.Minute {
+		wantIDs(t, "recent", slices.Collect(j.Recent()), "b")
+		if r := slices.Collect(j.Recent())[0]; r.Revision != 7 || time.Since(r.Committed) > time.Minute {
 			t.Errorf("recent entry has revision %d, commit %v", r.Revision, r.Committed)
 		}
 		for id, want := range map[string]bool{"a": true, "b": true, "c": false, "d": false, "e": false} {
@@ -73,7 +74,7 @@ func TestACommitCanBeRepeated(t *testing.T) {
 	must(t, j.Committed("a", 9))
 	mustClose(t, j)
 	j = mustOpen(t, dir, journal.Config{})
-	if r := j.Recent(); len(r) != 1 || r[0].Revision != 9 {
+	if r := slices.Collect(j.Recent()); len(r) != 1 || r[0].Revision != 9 {
 		t.Errorf("recent: %+v", r)
 	}
 }
@@ -83,7 +84,7 @@ func TestANegativeKeepForKeepsNothing(t *testing.T) {
 	j := mustOpen(t, t.TempDir(), journal.Config{KeepFor: -1})
 	must(t, j.Append(entry("a")))
 	must(t, j.Committed("a", 7))
-	wantIDs(t, "recent", j.Recent())
+	wantIDs(t, "recent", slices.Collect(j.Recent()))
 	if j.Has("a") {
 		t.Error("what is kept no longer is there")
 	}
@@ -231,7 +232,7 @@ func TestTheBoundIsAnnouncedBeforeItIsReached(t *testing.T) {
 		for i := range refused {
 			must(t, j.Retire(fmt.Sprint(i)))
 		}
-		synctest.Wait() // for the rewrite
+		synctest.Wait() // for the turn
 		must(t, j.Writable())
 		must(t, j.Append(big(refused)))
 	})

@@ -16,7 +16,7 @@ import (
 const childDir = "JOURNAL_TEST_CHILD"
 
 // appendUntilKilled appends from many goroutines and says on stdout what it has done: "+id" after an append, "-id"
-// before a retirement. The bound is small, so that the log is rewritten all the time.
+// before a retirement. The bound is small, so that segments begin all the time.
 func appendUntilKilled(dir string) {
 	fail := func(err error) {
 		fmt.Fprintln(os.Stderr, err)

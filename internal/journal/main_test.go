@@ -2,10 +2,13 @@ package journal_test
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -105,11 +108,36 @@ func copyOf(t rapid.TB, dir string) string {
 	t.Helper()
 	to, err := os.MkdirTemp(filepath.Dir(dir), "copy")
 	must(t, err)
-	for _, name := range []string{"journal.log", "journal.log.tmp", "aside.log"} {
-		b, err := os.ReadFile(filepath.Join(dir, name))
-		if err == nil {
+	for _, name := range logs(t, dir) {
+		if b, err := os.ReadFile(filepath.Join(dir, name)); !errors.Is(err, fs.ErrNotExist) { // a turn may be under way
+			must(t, err)
 			must(t, os.WriteFile(filepath.Join(to, name), b, 0o600))
 		}
 	}
 	return to
+}
+
+// logs returns the names of a journal's segments, oldest first, and of its other logs.
+func logs(t rapid.TB, dir string) []string {
+	t.Helper()
+	paths, err := filepath.Glob(filepath.Join(dir, "*.log*"))
+	must(t, err)
+	for i := range paths {
+		paths[i] = filepath.Base(paths[i])
+	}
+	slices.SortFunc(paths, func(a, b string) int { return cmp.Or(cmp.Compare(len(a), len(b)), cmp.Compare(a, b)) })
+	return paths
+}
+
+// sizeOf returns what a journal's segments measure.
+func sizeOf(t rapid.TB, dir string) (size int64) {
+	t.Helper()
+	for _, name := range logs(t, dir) {
+		if strings.HasPrefix(name, "journal") {
+			info, err := os.Stat(filepath.Join(dir, name))
+			must(t, err)
+			size += info.Size()
+		}
+	}
+	return size
 }

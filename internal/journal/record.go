@@ -37,19 +37,19 @@ const (
 // stringExtra bounds what a string takes beside its bytes.
 const stringExtra = binary.MaxVarintLen32
 
-// begin returns a record with an unfinished header and room for a body of size bytes.
-func begin(kind byte, size int) []byte {
-	rec := make([]byte, headerSize, headerSize+size)
-	copy(rec, magic)
-	rec[4], rec[5] = version, kind
-	return rec
+// begin appends an unfinished header.
+func begin(b []byte, kind byte) []byte {
+	b = append(b, magic...)
+	b = append(b, version, kind)
+	return append(b, make([]byte, headerSize-lengthAt)...)
 }
 
-// finish fills in what depends on the body.
-func finish(rec []byte) []byte {
+// finish fills in what depends on the body of the record that begins at start and ends with b.
+func finish(b []byte, start int) []byte {
+	rec := b[start:]
 	binary.LittleEndian.PutUint32(rec[lengthAt:], uint32(len(rec)-headerSize))
 	binary.LittleEndian.PutUint32(rec[crcAt:], checksum(rec))
-	return rec
+	return b
 }
 
 func checksum(rec []byte) uint32 {
@@ -70,24 +70,25 @@ func appendTime(b []byte, t time.Time) []byte {
 }
 
 func encodeEntry(e Entry) []byte {
-	rec := begin(kindEntry, entrySize(e))
-	return finish(appendEntry(rec, e))
+	rec := make([]byte, 0, headerSize+entrySize(e))
+	return finish(appendEntry(begin(rec, kindEntry), e), 0)
 }
 
-func encodeCommit(id string, at time.Time, revision uint64) []byte {
-	rec := begin(kindCommit, stringExtra+len(id)+16)
-	rec = appendTime(appendString(rec, id), at)
-	return finish(binary.LittleEndian.AppendUint64(rec, revision))
+func appendCommit(b []byte, id string, at time.Time, revision uint64) []byte {
+	start := len(b)
+	b = appendTime(appendString(begin(b, kindCommit), id), at)
+	return finish(binary.LittleEndian.AppendUint64(b, revision), start)
 }
 
-func encodeRetire(id string) []byte {
-	return finish(appendString(begin(kindRetire, stringExtra+len(id)), id))
+func appendRetire(b []byte, id string) []byte {
+	start := len(b)
+	return finish(appendString(begin(b, kindRetire), id), start)
 }
 
 func encodeAside(a AsideEntry) []byte {
-	rec := begin(kindAside, stringExtra+len(a.Reason)+8+entrySize(a.Entry))
-	rec = appendTime(appendString(rec, a.Reason), a.AsideAt)
-	return finish(appendEntry(rec, a.Entry))
+	rec := make([]byte, 0, headerSize+stringExtra+len(a.Reason)+8+entrySize(a.Entry))
+	rec = appendTime(appendString(begin(rec, kindAside), a.Reason), a.AsideAt)
+	return finish(appendEntry(rec, a.Entry), 0)
 }
 
 func entrySize(e Entry) int { return 2*stringExtra + len(e.ID) + len(e.Key) + 8 + len(e.Data) }

@@ -13,92 +13,121 @@ import (
 
 var errCut = errors.New("the end is cut short or damaged")
 
-// recovered is what a log was found to hold.
-type recovered struct {
-	ledger     *ledger
-	size       int64
+// contents is what a segment's file was found to hold.
+type contents struct {
+	bytes      []byte
+	good       []piece // records that this version knows
 	unreadable []AsideEntry
-	garbage    bool // the file holds bytes that are no record
+	garbage    bool // there are bytes that are no record
 }
 
-// recoverLog reads the log. Damage is described, not an error.
-func recoverLog(dir string) (recovered, error) {
-	log, err := os.ReadFile(filepath.Join(dir, logName))
+// readSegment reads and checks a segment. Damage is described, not an error.
+func readSegment(dir, name string) (contents, error) {
+	log, err := os.ReadFile(filepath.Join(dir, name))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return recovered{}, fmt.Errorf("read %s: %w", logName, err)
+		return contents{}, fmt.Errorf("read %s: %w", name, err)
 	}
-	r := recovered{ledger: &ledger{live: map[string]*slot{}}, size: int64(len(log))}
+	c := contents{bytes: log}
 	for p := range pieces(log) {
-		if err := r.replay(p); err != nil {
-			r.garbage = true
-			r.note(p, err)
+		if err := c.check(p); err != nil {
+			c.garbage = true
+			c.note(name, p, err)
+		} else {
+			c.good = append(c.good, p)
 		}
 	}
-	return r, nil
+	return c, nil
 }
 
-// replay applies one record to the ledger.
-func (r *recovered) replay(p piece) error {
-	if !p.intact && int64(p.off+len(p.bytes)) == r.size {
+// check tells whether a piece is a record that can be replayed.
+func (c *contents) check(p piece) error {
+	if !p.intact && p.off+len(p.bytes) == len(c.bytes) {
 		return errCut
 	}
 	if !p.intact {
 		return errMalformed
 	}
-	d, kind, err := openBody(p.bytes)
+	_, err := decodeOp(p.bytes)
+	return err
+}
+
+// decodeOp reads an intact record of the log.
+func decodeOp(rec []byte) (op, error) {
+	d, kind, err := openBody(rec)
 	if err != nil {
-		return err
+		return op{}, err
 	}
+	o := op{kind: kind}
 	switch kind {
 	case kindEntry:
-		return r.replayEntry(p, d)
+		e := d.entry()
+		o.id, o.at, o.rec = e.ID, e.At, rec
+		d.bad = d.bad || e.ID == ""
 	case kindCommit:
-		return r.replayCommit(p, d)
+		o.id, o.at, o.revision = d.text(), d.time(), d.number()
 	case kindRetire:
-		id := d.text()
-		if d.err() == nil {
-			r.ledger.drop(id)
-		}
-		return d.err()
+		o.id = d.text()
+	default:
+		return op{}, fmt.Errorf("record of kind %d is not known", kind)
 	}
-	return fmt.Errorf("record of kind %d is not known", kind)
-}
-
-func (r *recovered) replayEntry(p piece, d decoder) error {
-	e := d.entry()
-	if d.err() != nil || e.ID == "" {
-		return errMalformed
-	}
-	r.ledger.put(&slot{id: e.ID, rec: bytes.Clone(p.bytes), at: e.At})
-	return nil
-}
-
-func (r *recovered) replayCommit(p piece, d decoder) error {
-	id, at, revision := d.text(), d.time(), d.number()
-	if err := d.err(); err != nil {
-		return err
-	}
-	r.ledger.commit(id, at, revision, len(p.bytes))
-	return nil
+	return o, d.err()
 }
 
 // note keeps an unreadable stretch. Zeros are what a file system leaves where it did not get to write: nothing is lost
 // with them.
-func (r *recovered) note(p piece, why error) {
+func (c *contents) note(name string, p piece, why error) {
 	if len(bytes.TrimLeft(p.bytes, "\x00")) == 0 {
 		return
 	}
 	for chunk := range slices.Chunk(p.bytes, stretchSize) {
-		s := stretch(logName, piece{off: p.off, bytes: bytes.Clone(chunk)}, why)
+		s := stretch(name, piece{off: p.off, bytes: bytes.Clone(chunk)}, why)
 		s.AsideAt = time.Now()
-		r.unreadable = append(r.unreadable, s)
+		c.unreadable = append(c.unreadable, s)
 		p.off += len(chunk)
 	}
 }
 
-// dropAside removes entries that were set aside when the process died before it could mark them.
-func (r *recovered) dropAside(known []AsideEntry) {
-	for _, a := range known {
-		r.ledger.drop(a.ID)
+// replay applies a segment's records; the segment is the ledger's latest.
+func (l *ledger) replay(c contents) {
+	base, before := l.active().base, l.last
+	for _, p := range c.good {
+		o, _ := decodeOp(p.bytes) // checked when it was read
+		l.apply(o, base+int64(p.off))
 	}
+	l.arrivals = slices.DeleteFunc(l.arrivals, func(s *slot) bool { return s.gone })
+	for _, s := range l.arrivals {
+		if s.seq > before {
+			s.rec = bytes.Clone(s.rec) // the file's bytes are not kept
+		}
+	}
+}
+
+// mend replaces a damaged segment by one without the damage, which is safe in aside.log. Whether it could, the
+// caller sees when it reads the segment again.
+func mend(d disk, aside *asideLog, name string, c contents) error {
+	if err := aside.save(); err != nil {
+		return err
+	}
+	var whole []byte
+	for _, p := range c.good {
+		whole = append(whole, p.bytes...)
+	}
+	f, err := d.Open(tmpName, true)
+	if err != nil {
+		return fmt.Errorf("mend %s: %w", name, err)
+	}
+	_, err = f.WriteAt(whole, 0)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = d.Rename(tmpName, name)
+	}
+	if err == nil {
+		err = d.Sync()
+	}
+	if err != nil {
+		return fmt.Errorf("mend %s: %w", name, err)
+	}
+	return nil
 }

@@ -6,8 +6,6 @@ import (
 )
 
 const (
-	// rewriteFloor is how many dead bytes are worth a rewrite, however little lives.
-	rewriteFloor = 8 << 20
 	// maxDelay bounds the pause between two tries of a repair that fails.
 	maxDelay = time.Minute
 	// probeSize is more than a usual reply, so that a disk on which the probe fits takes one.
@@ -21,7 +19,7 @@ type upkeep struct {
 	reported string        // the failure that OnError knows of
 }
 
-// maintain syncs, rewrites and repairs until the journal is closed.
+// maintain syncs, begins and removes segments, and repairs until the journal is closed.
 func (j *Journal) maintain() {
 	defer close(j.done)
 	for {
@@ -77,26 +75,20 @@ func (j *Journal) report(err error) {
 // repair brings the log back into order, as far as it is not.
 func (j *Journal) repair() error {
 	j.mu.Lock()
-	rewrite, probe := j.rewriteDue(), j.writeErr != nil
+	turn, probe := j.turnDue(), j.writeErr != nil
 	j.mu.Unlock()
-	if rewrite {
-		if err := j.rewrite(); err != nil {
+	if turn {
+		if err := j.turn(); err != nil {
 			return err
 		}
+	}
+	if err := j.sweep(); err != nil {
+		return err
 	}
 	if probe {
 		return j.probe()
 	}
 	return nil
-}
-
-// rewriteDue tells whether the log must be replaced: because it is in doubt, or because dead bytes prevail. In a log
-// that fills its bound, an eighth of the bound is enough: the worker is about to stop. The caller holds mu.
-func (j *Journal) rewriteDue() bool {
-	dead, eighth := j.size-j.ledger.bytes, j.cfg.MaxBytes/8
-	return j.syncErr != nil || j.garbage ||
-		dead >= max(j.ledger.bytes, rewriteFloor) ||
-		dead >= max(eighth, 1) && j.size >= 4*eighth
 }
 
 // probe finds out whether the disk takes writes again. No attempt starts while it does not, so nobody else would.
@@ -144,7 +136,7 @@ func (j *Journal) suspect() bool {
 }
 
 // sync brings everything that is in the ledger to the disk. After a failure the operating system may have forgotten
-// what it could not write, and a second sync would succeed without it: from then on only a rewrite helps.
+// what it could not write, and a second sync would succeed without it: from then on only a new segment helps.
 func (j *Journal) sync() error {
 	j.syncing.Lock()
 	defer j.syncing.Unlock()
@@ -177,7 +169,8 @@ func (j *Journal) next() (time.Duration, bool) {
 	if s := j.ledger.oldestUnsynced(); s != nil && j.syncErr == nil {
 		wake = s.at.Add(j.cfg.SyncAfter)
 	}
-	if ailing := j.rewriteDue() || j.writeErr != nil; ailing && (wake.IsZero() || j.upkeep.retryAt.Before(wake)) {
+	ailing := j.turnDue() || j.writeErr != nil || (j.ledger.spent() != nil && j.syncErr == nil)
+	if ailing && (wake.IsZero() || j.upkeep.retryAt.Before(wake)) {
 		wake = j.upkeep.retryAt
 	}
 	j.armed = !wake.IsZero()

@@ -3,6 +3,7 @@ package refresh_test
 import (
 	"encoding/json"
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -229,7 +230,7 @@ func TestAStoreThatWentBackGetsTheNewestToken(t *testing.T) {
 				}
 				w.change(c, func(r *refresh.Record) { *r = before })
 				for _, i := range []int{first, 1 - first} {
-					e := workers[i].log.Recent()[0]
+					e := slices.Collect(workers[i].log.Recent())[0]
 					workers[i].Recover(w.ctx, refresh.Entry{ID: e.ID, Key: e.Key, Data: e.Data, Revision: e.Revision})
 				}
 				w.wantRecord(c, refresh.StateActive, 3)

@@ -2,6 +2,7 @@ package refresh_test
 
 import (
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -93,7 +94,7 @@ func TestForgottenCommitIsMadeAgain(t *testing.T) {
 					k.store.puts.set(nil, pass, after(func() { before = w.record(c).Record }))
 				}
 				wantResult(t, w.do(k, c), refresh.VerdictAck, refresh.ClassOK)
-				entry := k.log.Recent()[0]
+				entry := slices.Collect(k.log.Recent())[0]
 				w.change(c, func(r *refresh.Record) { *r = before })
 				wantResult(t, k.Recover(w.ctx, refresh.Entry{
 					ID: entry.ID, Key: entry.Key, Data: entry.Data, Revision: entry.Revision + 100, // what is there now is older

@@ -1,6 +1,7 @@
 package refresh_test
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -40,7 +41,7 @@ func TestJobIsClaimedExchangedCommittedAndTold(t *testing.T) {
 			t.Errorf("told %+v", told)
 		}
 		k.wantJournal(t, 0, 1)
-		if e := k.log.Recent()[0]; e.ID != res.Attempt || e.Revision != s.Revision {
+		if e := slices.Collect(k.log.Recent())[0]; e.ID != res.Attempt || e.Revision != s.Revision {
 			t.Errorf("journal has attempt %s at revision %d", e.ID, e.Revision)
 		}
 		w.wantJudge("slow", judge{requests: 1, rotations: 1})

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -247,7 +248,7 @@ func (j workerJournal) Drop(id string) error { return j.Retire(id) }
 
 // recover gives everything that the journal holds to the engine, as a starting worker does.
 func (k *worker) recover(ctx context.Context) (results []refresh.Result) {
-	for _, e := range append(k.log.Pending(), k.log.Recent()...) {
+	for _, e := range slices.AppendSeq(k.log.Pending(), k.log.Recent()) {
 		results = append(results, k.Recover(ctx, refresh.Entry{ID: e.ID, Key: e.Key, Data: e.Data, Revision: e.Revision}))
 	}
 	return results
@@ -391,7 +392,7 @@ func (w *world) wantRecord(c events.Credential, state refresh.State, version uin
 // wantJournal checks how many outcomes wait and how many are known to be committed.
 func (k *worker) wantJournal(t *testing.T, pending, recent int) {
 	t.Helper()
-	if p, r := len(k.log.Pending()), len(k.log.Recent()); p != pending || r != recent {
+	if p, r := len(k.log.Pending()), k.log.Stats().Recent; p != pending || r != recent {
 		t.Errorf("the journal holds %d pending and %d committed outcomes, want %d and %d", p, r, pending, recent)
 	}
 }

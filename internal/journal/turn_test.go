@@ -33,7 +33,7 @@ func TestTheLogShrinksWhenDeadBytesPrevail(t *testing.T) {
 		}
 		synctest.Wait()
 		if s := j.Stats(); s.Bytes > bound*3/4 || d.count("rename") == 0 {
-			t.Errorf("%d bytes after %d rewrites", s.Bytes, d.count("rename"))
+			t.Errorf("%d bytes after %d turns", s.Bytes, d.count("rename"))
 		}
 		wantIDs(t, "pending", j.Pending(), "stays")
 	})
@@ -46,15 +46,15 @@ type outage struct {
 	promised []string
 }
 
-func TestPowerLostAtAnyMomentOfARewrite(t *testing.T) {
+func TestPowerLostAtAnyMomentOfATurn(t *testing.T) {
 	for name, sync := range map[string]bool{"every append synced": true, "synced later": false} {
 		t.Run(name, func(t *testing.T) {
-			inBubble(t, func(t *testing.T) { losePowerInRewrite(t, sync) })
+			inBubble(t, func(t *testing.T) { losePowerInTurn(t, sync) })
 		})
 	}
 }
 
-func losePowerInRewrite(t *testing.T, sync bool) {
+func losePowerInTurn(t *testing.T, sync bool) {
 	j, d := openTested(t, t.TempDir(), journal.Config{Sync: sync})
 	must(t, j.Append(entry("a")))
 	must(t, j.Append(entry("b")))
@@ -81,7 +81,7 @@ func losePowerInRewrite(t *testing.T, sync bool) {
 			promised = append(promised, id)
 		}
 	}
-	j.ForceRewrite()
+	j.ForceTurn()
 	synctest.Wait()
 	d.before = nil
 	if len(outages) < 16 || d.count("rename") != 1 || appended != 2 {
@@ -98,13 +98,12 @@ func losePowerInRewrite(t *testing.T, sync bool) {
 	}
 }
 
-func TestALongRewriteDoesNotDelayTheSyncOfOthers(t *testing.T) {
+func TestALongTurnDoesNotDelayTheSyncOfOthers(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		j, d := openTested(t, t.TempDir(), journal.Config{})
 		for i := range 12 {
 			id := fmt.Sprint("big", i)
 			must(t, j.Append(journal.Entry{ID: id, Data: make([]byte, 1<<20)}))
-			must(t, j.Committed(id, 1))
 		}
 		must(t, j.Append(entry("a")))
 		d.before = func(call string) {
@@ -112,13 +111,13 @@ func TestALongRewriteDoesNotDelayTheSyncOfOthers(t *testing.T) {
 				<-time.After(time.Second / 2) // a slow disk
 			}
 			if call == "rename" && d.count(syncLog) == 0 {
-				t.Error("the entry that waits was not synced during the rewrite")
+				t.Error("the entry that waits was not synced during the turn")
 			}
 		}
-		j.ForceRewrite()
+		j.ForceTurn()
 		pass(10 * time.Second)
 		if got := d.count("rename"); got != 1 {
-			t.Errorf("%d rewrites", got)
+			t.Errorf("%d turns", got)
 		}
 	})
 }
