@@ -22,9 +22,9 @@ type Config struct {
 	Exchange refresh.Exchanger
 	// MaxInFlight bounds the requests in flight; 0 means 1024.
 	MaxInFlight int
-	// MaxBytes bounds the journal; 0 means 256 MiB. An attempt takes about 400 bytes until keepKnown after its deadline,
-	// an outcome its size until it is acknowledged. When seven eighths are used no attempt is taken; the rest is for the
-	// outcomes of those in flight.
+	// MaxBytes bounds each of the two journals; 0 means 256 MiB. An attempt takes about 400 bytes of one until keepKnown after its
+	// deadline, an outcome its size of the other until it is acknowledged. When seven eighths of one are used no attempt is
+	// taken; the rest is for the outcomes of those in flight.
 	MaxBytes int64
 	// Linger is how long an outcome that was handed over may be without acknowledgement before it is offered to any
 	// worker; 0 means 1 s.

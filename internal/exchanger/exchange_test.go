@@ -174,7 +174,7 @@ func TestAnExchangerWithoutItsStateNeverPostsAgain(t *testing.T) {
 	damages := map[string]func(w *world) error{
 		"removed": func(w *world) error { return os.RemoveAll(w.state) },
 		"damaged": func(w *world) error {
-			log := w.state + "/journal/journal.log"
+			log := w.state + "/intents/journal.log"
 			info, err := os.Stat(log)
 			if err != nil {
 				return err
@@ -333,7 +333,7 @@ func TestNoSecretIsWrittenDownInTheClear(t *testing.T) {
 	bad := w.client().Exchange(t.Context(), w.request("bad id", token)) // an error that might quote
 	x.kill()
 	written := x.stderr.String() + bad.Err
-	for _, dir := range []string{w.state + "/journal", w.dir} {
+	for _, dir := range []string{w.state + "/intents", w.state + "/replies", w.dir} {
 		files, err := os.ReadDir(dir)
 		w.must(err)
 		for _, f := range files {

@@ -36,7 +36,7 @@ func (s *Server) ExpireAt(now Moment) { s.expire(now) }
 func (s *Server) Known() (attempts, entries int) {
 	s.table.mu.Lock()
 	defer s.table.mu.Unlock()
-	return len(s.table.attempts), len(s.store.journal.Pending()) + s.store.journal.Stats().Recent - 1 // the store's id
+	return len(s.table.attempts), len(s.store.intents.Pending()) + s.store.intents.Stats().Recent + len(s.store.replies.Pending()) - 1 // the store's id
 }
 
 // KeepKnown is how long after its deadline an attempt stays known.

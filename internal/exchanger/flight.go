@@ -35,7 +35,7 @@ func (s *Server) admit(c *call) *refusal {
 	case s.table.flying >= s.cfg.MaxInFlight:
 		return refuse(refusedBusy, fmt.Sprintf("%d requests are in flight", s.table.flying))
 	}
-	if err := s.store.journal.Writable(); err != nil {
+	if err := s.store.writable(); err != nil {
 		return refuse(refusedFull, err.Error())
 	}
 	return nil

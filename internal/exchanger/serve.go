@@ -21,7 +21,7 @@ func (s *Server) routes() http.Handler {
 func (s *Server) status() status {
 	flying, heldNow, stopping := s.table.counts()
 	st := status{Store: s.store.id, Proof: s.proof, InFlight: flying, Held: heldNow}
-	if err := s.store.journal.Writable(); err != nil {
+	if err := s.store.writable(); err != nil {
 		st.Refusing = err.Error()
 	}
 	if stopping {

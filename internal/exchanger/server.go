@@ -54,7 +54,7 @@ func Open(ctx context.Context, cfg Config) (*Server, error) {
 	}
 	s := &Server{cfg: cfg, clock: newClock(), store: st, table: newTable(cfg.Linger)}
 	if err := s.prepare(ctx); err != nil {
-		return nil, errors.Join(fmt.Errorf("open exchanger: %w", err), st.journal.Close())
+		return nil, errors.Join(fmt.Errorf("open exchanger: %w", err), st.close())
 	}
 	return s, nil
 }
@@ -131,7 +131,7 @@ func (s *Server) InFlight() int {
 // Run serves until ctx ends. Then it takes no new attempt, finishes what is in flight, which the deadlines bound, and
 // releases socket and state directory. Outcomes that nobody acknowledged stay in the journal.
 func (s *Server) Run(ctx context.Context) (err error) {
-	defer func() { err = errors.Join(err, s.store.journal.Close(), s.lock.Close()) }()
+	defer func() { err = errors.Join(err, s.store.close(), s.lock.Close()) }()
 	srv := &http.Server{
 		Handler: s.routes(), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10,
 		ErrorLog: log.New(io.Discard, "", 0), // what net/http prints may quote a request

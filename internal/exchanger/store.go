@@ -1,6 +1,7 @@
 package exchanger
 
 import (
+	"cmp"
 	"crypto/rand"
 	"encoding/json"
 	"errors"
@@ -15,11 +16,10 @@ import (
 	"github.com/freshetdev/freshet/pkg/refresh"
 )
 
-// The journal's entries: what an id begins with says what it is.
+// The entries of the journal of intents: what an id begins with says what it is. An outcome's id is the attempt's.
 const (
 	storeID      = "store"
 	intentPrefix = "intent/"
-	replyPrefix  = "reply/"
 )
 
 // intent says that a byte of an attempt may be sent from here on.
@@ -32,51 +32,70 @@ type intent struct {
 // keepMarks is how long the journal keeps acknowledged intents if nobody retires them, which expire does much sooner.
 const keepMarks = 24 * time.Hour
 
-// store is the journal of intents and outcomes. An intent is pending until its outcome was acknowledged, then it is
-// marked as committed: so an intent without an outcome is not taken for one that was cut short.
+// store is the journal of intents and that of outcomes, apart because outcomes are large and soon gone, intents small and long
+// kept. An intent is pending until its outcome was acknowledged, then it is marked as committed: so an intent without an
+// outcome is not taken for one that was cut short.
 type store struct {
-	journal *journal.Journal
+	intents, replies *journal.Journal
+
 	id      string
 	damaged bool // found by open: some of what was journalled may be lost
 }
 
 // openStore takes the state directory for this process. Where its journal was damaged, an intent may be lost: the store
 // then gets a new id, and requests that belong to the old one are refused.
-func openStore(cfg Config) (*store, error) {
+func openStore(cfg Config) (_ *store, err error) {
 	var opened, damaged atomic.Bool
-	j, err := journal.Open(filepath.Join(cfg.StateDir, "journal"), journal.Config{
-		MaxBytes: cfg.MaxBytes, KeepFor: keepMarks,
-		OnError: func(err error) {
-			if !opened.Load() {
-				damaged.Store(true)
-			}
-			cfg.OnError(err)
-		},
-	})
+	onError := func(err error) {
+		if !opened.Load() {
+			damaged.Store(true)
+		}
+		cfg.OnError(err)
+	}
+	s := &store{}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.close())
+		}
+	}()
+	s.intents, err = journal.Open(filepath.Join(cfg.StateDir, "intents"), journal.Config{MaxBytes: cfg.MaxBytes, KeepFor: keepMarks, OnError: onError})
+	if err != nil {
+		return nil, err
+	}
+	s.replies, err = journal.Open(filepath.Join(cfg.StateDir, "replies"), journal.Config{MaxBytes: cfg.MaxBytes, OnError: onError})
 	if err != nil {
 		return nil, err
 	}
 	opened.Store(true)
-	s := &store{journal: j, damaged: damaged.Load()}
-	if err := s.identify(s.damaged); err != nil {
-		return nil, errors.Join(err, j.Close())
-	}
-	return s, nil
+	s.damaged = damaged.Load()
+	return s, s.identify(s.damaged)
 }
+
+func (s *store) close() (err error) {
+	for _, j := range []*journal.Journal{s.intents, s.replies} {
+		if j != nil {
+			err = errors.Join(err, j.Close())
+		}
+	}
+	return err
+}
+
+// writable is nil when an intent and its outcome can be expected to be journalled.
+func (s *store) writable() error { return cmp.Or(s.intents.Writable(), s.replies.Writable()) }
 
 // identify finds the store's id, or draws one.
 func (s *store) identify(anew bool) error {
-	for _, e := range s.journal.Pending() {
+	for _, e := range s.intents.Pending() {
 		if e.ID == storeID && !anew {
 			s.id = string(e.Data)
 			return nil
 		}
 	}
 	s.id = rand.Text()
-	if err := s.retire(storeID); err != nil {
+	if err := retire(s.intents, storeID); err != nil {
 		return err
 	}
-	return s.journal.Append(journal.Entry{ID: storeID, Data: []byte(s.id)})
+	return s.intents.Append(journal.Entry{ID: storeID, Data: []byte(s.id)})
 }
 
 // intend journals that an attempt may be sent.
@@ -85,27 +104,27 @@ func (s *store) intend(c *call) error {
 	if err != nil {
 		return fmt.Errorf("journal intent of attempt %s: %w", c.Ticket.Attempt, err)
 	}
-	return s.journal.Append(journal.Entry{ID: intentPrefix + c.Ticket.Attempt, Key: c.Ticket.Key, Data: data})
+	return s.intents.Append(journal.Entry{ID: intentPrefix + c.Ticket.Attempt, Key: c.Ticket.Key, Data: data})
 }
 
 // reply journals a sealed outcome.
 func (s *store) reply(e refresh.Entry) error {
-	return s.journal.Append(journal.Entry{ID: replyPrefix + e.ID, Key: e.Key, Data: e.Data})
+	return s.replies.Append(journal.Entry{ID: e.ID, Key: e.Key, Data: e.Data})
 }
 
 // acknowledge forgets an outcome; the intent stays, marked. The order matters to whoever is killed in between.
 func (s *store) acknowledge(id string) error {
-	if err := s.journal.Committed(intentPrefix+id, 1); err != nil && !errors.Is(err, journal.ErrUnknown) {
+	if err := s.intents.Committed(intentPrefix+id, 1); err != nil && !errors.Is(err, journal.ErrUnknown) {
 		return err
 	}
-	return s.retire(replyPrefix + id)
+	return retire(s.replies, id)
 }
 
 // forget forgets an attempt.
-func (s *store) forget(id string) error { return s.retire(intentPrefix + id) }
+func (s *store) forget(id string) error { return retire(s.intents, intentPrefix+id) }
 
-func (s *store) retire(id string) error {
-	if err := s.journal.Retire(id); err != nil && !errors.Is(err, journal.ErrUnknown) {
+func retire(j *journal.Journal, id string) error {
+	if err := j.Retire(id); err != nil && !errors.Is(err, journal.ErrUnknown) {
 		return err
 	}
 	return nil
@@ -118,20 +137,20 @@ type remembered struct {
 	replies map[string]refresh.Entry // by attempt
 }
 
-// recall reads what the journal holds.
+// recall reads what the journals hold.
 func (s *store) recall() (remembered, error) {
 	r := remembered{intents: make(map[string]intent), done: make(map[string]bool), replies: make(map[string]refresh.Entry)}
-	kept := s.journal.Stats().Recent
-	entries := s.journal.Pending()
+	for _, e := range s.replies.Pending() {
+		r.replies[e.ID] = refresh.Entry{ID: e.ID, Key: e.Key, Data: e.Data}
+	}
+	kept := s.intents.Stats().Recent
+	entries := s.intents.Pending()
 	pending := len(entries)
-	entries = slices.AppendSeq(entries, s.journal.Recent())
+	entries = slices.AppendSeq(entries, s.intents.Recent())
 	if got := len(entries) - pending; got != kept {
 		return r, fmt.Errorf("read the journal: only %d of %d marked intents can be read; an attempt might be sent twice: check the disk", got, kept)
 	}
 	for _, e := range entries {
-		if id, ok := strings.CutPrefix(e.ID, replyPrefix); ok {
-			r.replies[id] = refresh.Entry{ID: id, Key: e.Key, Data: e.Data}
-		}
 		id, ok := strings.CutPrefix(e.ID, intentPrefix)
 		if !ok {
 			continue
