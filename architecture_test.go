@@ -57,6 +57,7 @@ var rooms = []struct {
 	{"pkg/provider/providerfile", []string{yaml}},
 	{"pkg/refresh", []string{oauth2, xnet}}, // not NATS, not zerolog
 	{"pkg/tokens", []string{natsGo, oauth2}},
+	{"internal/listen", []string{zerolog}},
 	{"internal/discovery", nil},
 	{"internal/journal", []string{flock}},
 	{"internal/socket", []string{flock}},

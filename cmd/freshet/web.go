@@ -3,18 +3,15 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
-	"os"
-	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/freshetdev/freshet/internal/app"
 	"github.com/freshetdev/freshet/internal/enroll"
 	"github.com/freshetdev/freshet/internal/flags"
+	"github.com/freshetdev/freshet/internal/listen"
 	"github.com/freshetdev/freshet/internal/web"
 	"github.com/freshetdev/freshet/pkg/refresh"
-	"github.com/freshetdev/freshet/pkg/seal"
 )
 
 func (c *cli) webCommand() *cobra.Command {
@@ -42,8 +39,8 @@ it, it needs TLS, and a token or client certificates.`
 	fs.StringVar(&tokenFile, "admin-token-file", "", "`file` with the token that --admin-listen asks for, of 16 characters or more")
 	flags.Own(fs, "listen", "public-url", "tls-cert", "tls-key", "admin-listen", "admin-tls-cert", "admin-tls-key", "admin-client-ca", "admin-token-file")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) (err error) {
-		if cfg.AdminToken, err = readAdminToken(tokenFile); err != nil {
-			return err
+		if cfg.AdminToken, err = listen.ReadToken("--admin-token-file", tokenFile); err != nil {
+			return usage(err)
 		}
 		if err := cfg.Validate(); err != nil {
 			return usage(err)
@@ -51,24 +48,6 @@ it, it needs TLS, and a token or client certificates.`
 		return c.runWeb(cmd.Context(), cfg)
 	}
 	return cmd
-}
-
-// leastAdminToken is as short as a token may be that nobody guesses.
-const leastAdminToken = 16
-
-func readAdminToken(file string) (seal.Secret, error) {
-	if file == "" {
-		return seal.Secret{}, nil
-	}
-	data, err := os.ReadFile(file)
-	if err != nil {
-		return seal.Secret{}, fmt.Errorf("read admin token: %w", err)
-	}
-	token := strings.TrimSpace(string(data))
-	if len(token) < leastAdminToken || strings.ContainsAny(token, " \t\r\n") {
-		return seal.Secret{}, usage(fmt.Errorf("--admin-token-file %s: want one word of %d characters or more", file, leastAdminToken))
-	}
-	return seal.NewSecret(token), nil
 }
 
 // runWeb opens what the pages need, waiting for NATS, and serves them.
