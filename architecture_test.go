@@ -38,6 +38,8 @@ const (
 	xnet    = "golang.org/x/net"
 	qrCode  = "rsc.io/qr"
 	jose    = "github.com/go-jose/go-jose/v4"
+	prom    = "github.com/prometheus/client_golang"
+	otel    = "go.opentelemetry.io/otel"
 )
 
 // rooms are the packages from the bottom of the house to the top, each with the outside modules it may import. A package
@@ -66,6 +68,7 @@ var rooms = []struct {
 	{"internal/credhelper", nil},
 	{"internal/broker", []string{natsGo}},
 	{"internal/schedule", []string{cron}},
+	{"internal/telemetry", []string{prom, otel, zerolog}},
 	{"internal/enroll", []string{oauth2}},
 	{"internal/probe", nil},
 	{"internal/authserver", nil},
