@@ -34,8 +34,8 @@ func RunScheduler(ctx context.Context, cfg SchedulerConfig) error {
 	cfg.Name = cmp.Or(cfg.Name, "scheduler")
 	log := Component(cfg.Log, "scheduler", cfg.Name)
 	cfg.Telemetry = shown(cfg.Telemetry)
-	var up started
-	defer cfg.Telemetry.Health.Check("started", up.check)()
+	begun, remove := cfg.Telemetry.Health.Starting()
+	defer remove()
 	defer ShowNATS(cfg.Telemetry, cfg.Conn)()
 	b, err := openBroker(ctx, cfg.Conn, cfg.Broker, log)
 	if err != nil {
@@ -45,7 +45,7 @@ func RunScheduler(ctx context.Context, cfg SchedulerConfig) error {
 	if err != nil {
 		return err
 	}
-	defer showBroker(cfg.Telemetry, b)()
+	defer ShowBroker(cfg.Telemetry, b)()
 	lanes := &laneWatch{}
 	defer showSchedule(cfg.Telemetry, s, lanes)()
 	g, ctx := errgroup.WithContext(ctx)
@@ -56,7 +56,7 @@ func RunScheduler(ctx context.Context, cfg SchedulerConfig) error {
 	g.Go(func() error {
 		select {
 		case <-b.ClockReady():
-			up.begun()
+			begun()
 			return s.Run(ctx)
 		case <-ctx.Done():
 			return nil

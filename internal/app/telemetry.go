@@ -7,7 +7,6 @@ import (
 	"maps"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -31,13 +30,18 @@ func shown(t *telemetry.Telemetry) *telemetry.Telemetry {
 // ShowNATS shows a process's connection, and that it must stand, until hide is called.
 func ShowNATS(t *telemetry.Telemetry, nc *nats.Conn) (hide func()) {
 	return together(
-		t.Show(telemetry.Source{NATS: func() (bool, uint64) { return nc.IsConnected(), nc.Stats().Reconnects }}),
+		t.Show(telemetry.Source{NATS: LookAt(nc)}),
 		t.Health.Check("nats", func() error {
 			if !nc.IsConnected() {
 				return nats.ErrDisconnected
 			}
 			return nil
 		}))
+}
+
+// LookAt tells a telemetry.Source of a connection.
+func LookAt(nc *nats.Conn) func() (connected bool, reconnects uint64) {
+	return func() (bool, uint64) { return nc.IsConnected(), nc.Stats().Reconnects }
 }
 
 func together(all ...func()) func() {
@@ -48,20 +52,8 @@ func together(all ...func()) func() {
 	}
 }
 
-// started is a check that fails until begun is called.
-type started struct{ yes atomic.Bool }
-
-func (s *started) begun() { s.yes.Store(true) }
-
-func (s *started) check() error {
-	if !s.yes.Load() {
-		return errors.New("not yet: NATS, its assets and its time are waited for")
-	}
-	return nil
-}
-
-// showBroker shows NATS time.
-func showBroker(t *telemetry.Telemetry, b *broker.Broker) (hide func()) {
+// ShowBroker shows NATS time, until hide is called.
+func ShowBroker(t *telemetry.Telemetry, b *broker.Broker) (hide func()) {
 	return together(t.Show(telemetry.Source{Offset: b.Offset}), t.Health.Check("clock", b.ClockFault))
 }
 
@@ -69,7 +61,7 @@ func showBroker(t *telemetry.Telemetry, b *broker.Broker) (hide func()) {
 func (w *Worker) show() (hide func()) {
 	h := &w.telemetry.Health
 	all := []func(){
-		showBroker(w.telemetry, w.broker), w.telemetry.Show(telemetry.Source{Journal: w.journal.Stats}),
+		ShowBroker(w.telemetry, w.broker), w.telemetry.Show(telemetry.Source{Journal: w.journal.Stats}),
 		h.Check("journal", w.journal.Writable), h.Check("providers", w.providersKnown), h.Check("lanes", w.serving.check),
 	}
 	if w.exchanger != nil {
@@ -147,8 +139,12 @@ func (c countingTeller) Publish(ctx context.Context, e events.Event) error {
 	return err
 }
 
-// laneEvery is how often a scheduler that somebody watches asks how full the lanes are.
-const laneEvery = 15 * time.Second
+const (
+	// laneEvery is how often a scheduler that somebody watches asks how full the lanes are.
+	laneEvery = 15 * time.Second
+	// laneSoon is how soon it looks again while it knows of none.
+	laneSoon = time.Second
+)
 
 // laneWatch knows how full the lanes were.
 type laneWatch struct {
@@ -164,7 +160,7 @@ func (l *laneWatch) get() map[string]broker.LaneInfo {
 
 // run asks until ctx ends. A lane that does not answer is left out until it does.
 func (l *laneWatch) run(ctx context.Context, b *broker.Broker, s *schedule.Scheduler) error {
-	for ; ctx.Err() == nil; sleep.For(ctx, laneEvery) {
+	for {
 		found := make(map[string]broker.LaneInfo)
 		for name, p := range s.Stats().Providers {
 			if !p.Known {
@@ -177,8 +173,14 @@ func (l *laneWatch) run(ctx context.Context, b *broker.Broker, s *schedule.Sched
 		l.mu.Lock()
 		l.lanes = found
 		l.mu.Unlock()
+		wait := laneEvery
+		if len(found) == 0 {
+			wait = laneSoon
+		}
+		if !sleep.For(ctx, wait) {
+			return nil
+		}
 	}
-	return nil
 }
 
 // showSchedule shows a scheduler's index and the lanes.

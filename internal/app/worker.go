@@ -62,7 +62,7 @@ type Worker struct {
 	events    *events.Publisher
 	telemetry *telemetry.Telemetry
 	tracer    *telemetry.Tracer // nil: no spans
-	started   started
+	begun     func()            // makes it ready
 	serving   serving
 	log       zerolog.Logger
 	quiet     limiter
@@ -75,7 +75,9 @@ func RunWorker(ctx context.Context, cfg WorkerConfig) (err error) {
 	w := &Worker{
 		cfg: cfg, log: cfg.Log.With().Str("component", "worker").Str("worker", cfg.Name).Logger(), telemetry: shown(cfg.Telemetry),
 	}
-	defer w.telemetry.Health.Check("started", w.started.check)()
+	begun, remove := w.telemetry.Health.Starting()
+	defer remove()
+	w.begun = begun
 	defer ShowNATS(w.telemetry, cfg.Conn)()
 	if w.broker, err = openBroker(ctx, cfg.Conn, cfg.Broker, w.log); err != nil {
 		return stopped(ctx, err)
@@ -179,7 +181,7 @@ func (w *Worker) run(ctx context.Context) error {
 		w.drainExchanger(ctx)
 		g.Go(func() error { return w.recoverJournal(ctx) })
 		g.Go(func() error { return w.runExchanger(ctx) })
-		w.started.begun()
+		w.begun()
 		w.log.Info().Str("nats", w.cfg.Conn.ConnectedServerVersion()).Msg("worker started")
 		return newLanes(w).run(ctx)
 	})

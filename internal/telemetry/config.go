@@ -79,7 +79,7 @@ func (t *Telemetry) serve(ctx context.Context, cfg Config) (stop func() error, e
 	if cfg.Listener.Address == "" {
 		return func() error { return nil }, nil
 	}
-	l, err := cfg.Listener.Open(ctx)
+	l, err := cfg.Listener.Open(ctx, cfg.Log)
 	if err != nil {
 		return nil, fmt.Errorf("--metrics-listen: %w", err)
 	}

@@ -2,9 +2,11 @@ package telemetry
 
 import (
 	"encoding/json"
+	"errors"
 	"net/http"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
@@ -36,6 +38,18 @@ func (h *Health) Check(name string, ask func() error) (remove func()) {
 		defer h.mu.Unlock()
 		h.checks = slices.DeleteFunc(h.checks, func(other *check) bool { return other == c })
 	}
+}
+
+// Starting adds a check that fails until begun is called, so that a process is not ready before it works.
+func (h *Health) Starting() (begun, remove func()) {
+	var yes atomic.Bool
+	remove = h.Check("started", func() error {
+		if !yes.Load() {
+			return errors.New("not yet: NATS, its assets and its time are waited for")
+		}
+		return nil
+	})
+	return func() { yes.Store(true) }, remove
 }
 
 // drain makes the process one that is about to end.
