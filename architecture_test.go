@@ -202,6 +202,26 @@ func TestSmallBinariesStaySmall(t *testing.T) {
 	}
 }
 
+// TestLibrariesLeaveTelemetryToPrograms: whoever imports pkg/ chooses metrics and tracing, and pays for no other.
+func TestLibrariesLeaveTelemetryToPrograms(t *testing.T) {
+	t.Parallel()
+	for _, p := range list(t, "./pkg/...") {
+		for _, dep := range p.Deps {
+			if strings.HasPrefix(dep, prom) || strings.HasPrefix(dep, otel) {
+				t.Errorf("%s links %s", p.ImportPath, dep)
+			}
+		}
+	}
+	for _, p := range list(t, "./cmd/scheduler", "./cmd/worker", "./cmd/freshet") {
+		if !slices.Contains(p.Deps, prom+"/prometheus") || !slices.Contains(p.Deps, otel+"/sdk/trace") {
+			t.Errorf("%s shows nothing: this test looks for the wrong path", p.ImportPath)
+		}
+		if slices.Contains(p.Deps, "google.golang.org/grpc") {
+			t.Errorf("%s links gRPC, six megabytes: spans are sent as JSON over HTTP", p.ImportPath)
+		}
+	}
+}
+
 func TestEveryPackageIsExplained(t *testing.T) {
 	t.Parallel()
 	for _, p := range list(t, "./...") {
