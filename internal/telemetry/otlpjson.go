@@ -122,7 +122,7 @@ func encodeValue(v attribute.Value) otlpValue {
 		f := v.AsFloat64()
 		return otlpValue{Double: &f}
 	default: // lists do not occur in what Freshet says; from OTEL_RESOURCE_ATTRIBUTES come strings
-		s := v.Emit()
+		s := v.String()
 		return otlpValue{String: &s}
 	}
 }
