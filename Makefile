@@ -1,4 +1,4 @@
-.PHONY: help test race lint interop evidence evidence-short bench dev ci build
+.PHONY: help test race lint interop alerts evidence evidence-short bench dev ci build
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -18,6 +18,9 @@ lint: ## vet and the linters, with the reasons in .golangci.yml
 
 interop: ## tests against authorization servers of others and a browser, which are installed on Debian (npm, chromium)
 	cd interop && go vet ./... && go test ./...
+
+alerts: ## the alert rules, with promtool (Debian: package prometheus)
+	cd deploy/observability && promtool check rules alerts.yaml && promtool check config prometheus.yaml && promtool test rules alerts_test.yaml
 
 evidence: ## every reliability experiment in its long form, one after the other (about three hours)
 	go run ./internal/evidence/run all

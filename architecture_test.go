@@ -38,6 +38,8 @@ const (
 	xnet    = "golang.org/x/net"
 	qrCode  = "rsc.io/qr"
 	jose    = "github.com/go-jose/go-jose/v4"
+	prom    = "github.com/prometheus/client_golang"
+	otel    = "go.opentelemetry.io/otel"
 )
 
 // rooms are the packages from the bottom of the house to the top, each with the outside modules it may import. A package
@@ -57,6 +59,7 @@ var rooms = []struct {
 	{"pkg/provider/providerfile", []string{yaml}},
 	{"pkg/refresh", []string{oauth2, xnet}}, // not NATS, not zerolog
 	{"pkg/tokens", []string{natsGo, oauth2}},
+	{"internal/listen", []string{zerolog}},
 	{"internal/discovery", nil},
 	{"internal/journal", []string{flock}},
 	{"internal/socket", []string{flock}},
@@ -65,6 +68,7 @@ var rooms = []struct {
 	{"internal/credhelper", nil},
 	{"internal/broker", []string{natsGo}},
 	{"internal/schedule", []string{cron}},
+	{"internal/telemetry", []string{prom, otel, zerolog}},
 	{"internal/enroll", []string{oauth2}},
 	{"internal/probe", nil},
 	{"internal/authserver", nil},
@@ -195,6 +199,26 @@ func TestSmallBinariesStaySmall(t *testing.T) {
 	}
 	if deps := list(t, "./cmd/freshet")[0].Deps; !slices.Contains(deps, natsSrv+"/server") {
 		t.Error("freshet does not link the server: this test looks for the wrong path")
+	}
+}
+
+// TestLibrariesLeaveTelemetryToPrograms: whoever imports pkg/ chooses metrics and tracing, and pays for no other.
+func TestLibrariesLeaveTelemetryToPrograms(t *testing.T) {
+	t.Parallel()
+	for _, p := range list(t, "./pkg/...") {
+		for _, dep := range p.Deps {
+			if strings.HasPrefix(dep, prom) || strings.HasPrefix(dep, otel) {
+				t.Errorf("%s links %s", p.ImportPath, dep)
+			}
+		}
+	}
+	for _, p := range list(t, "./cmd/scheduler", "./cmd/worker", "./cmd/freshet") {
+		if !slices.Contains(p.Deps, prom+"/prometheus") || !slices.Contains(p.Deps, otel+"/sdk/trace") {
+			t.Errorf("%s shows nothing: this test looks for the wrong path", p.ImportPath)
+		}
+		if slices.Contains(p.Deps, "google.golang.org/grpc") {
+			t.Errorf("%s links gRPC, six megabytes: spans are sent as JSON over HTTP", p.ImportPath)
+		}
 	}
 }
 

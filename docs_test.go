@@ -37,6 +37,9 @@ func TestWireIsDocumented(t *testing.T) {
 	for name := range full.Header() {
 		words = append(words, name)
 	}
+	for name := range (events.Trace{Parent: "p", State: "s"}).Map() {
+		words = append(words, name, "ce-"+name)
+	}
 	for _, word := range words {
 		if !regexp.MustCompile(`[^A-Za-z_-]` + regexp.QuoteMeta(word) + `[^A-Za-z_-]`).MatchString(text) {
 			t.Errorf("docs/wire.md does not name %s", word)

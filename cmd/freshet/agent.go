@@ -17,8 +17,10 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/freshetdev/freshet/internal/agent"
+	"github.com/freshetdev/freshet/internal/app"
 	"github.com/freshetdev/freshet/internal/broker"
 	"github.com/freshetdev/freshet/internal/flags"
+	"github.com/freshetdev/freshet/internal/telemetry"
 	"github.com/freshetdev/freshet/pkg/tokens"
 )
 
@@ -31,6 +33,7 @@ type agentFlags struct {
 	scope   string
 	cfg     agent.Config
 	logging zerolog.Logger
+	shows   flags.Telemetry
 }
 
 func (c *cli) agentCommand() *cobra.Command {
@@ -53,13 +56,19 @@ look for it. It needs the access keyset, and hands out the last good tokens whil
 		if err := a.cfg.Validate(); err != nil {
 			return usage(err)
 		}
-		client, done, err := c.openTokens(cmd.Context(), tokens.Config{CacheFile: a.cfg.CacheFile, Scope: a.scope}, a.logging)
-		if err != nil {
-			return err
-		}
-		defer done()
-		return a.run(cmd.Context(), client)
+		return shown(cmd.Context(), &a.shows, show{"agent", a.logging}, func(ctx context.Context, t *telemetry.Telemetry) error {
+			begun, remove := t.Health.Starting()
+			defer remove()
+			client, done, err := c.openTokens(ctx, tokens.Config{CacheFile: a.cfg.CacheFile, Scope: a.scope}, a.logging, t)
+			if err != nil {
+				return err
+			}
+			defer done()
+			begun() // with a cache, or tokens at hand, it works while NATS is away
+			return a.run(ctx, client)
+		})
 	}
+	a.shows.Register(cmd.Flags())
 	cmd.AddCommand(c.agentExecCommand())
 	return cmd
 }
@@ -134,8 +143,9 @@ func scopeFlag(fs *pflag.FlagSet, scope *string) {
 	flags.Own(fs, "scope")
 }
 
-// openTokens opens a client with the access keyset alone; cfg has what is its own. With a cache file NATS may be away.
-func (c *cli) openTokens(ctx context.Context, cfg tokens.Config, log zerolog.Logger) (*tokens.Client, func(), error) {
+// openTokens opens a client with the access keyset alone; cfg has what is its own. With a cache file NATS may be away. t shows the connection;
+// nil: nobody looks.
+func (c *cli) openTokens(ctx context.Context, cfg tokens.Config, log zerolog.Logger, t *telemetry.Telemetry) (*tokens.Client, func(), error) {
 	var err error
 	if cfg.AccessKeyset, err = c.keys.Access(); err != nil {
 		return nil, nil, err
@@ -156,7 +166,11 @@ func (c *cli) openTokens(ctx context.Context, cfg tokens.Config, log zerolog.Log
 		nc.Close()
 		return nil, nil, err
 	}
-	return client, func() { client.Close(); nc.Close() }, nil
+	hide := func() {}
+	if t != nil {
+		hide = t.Show(telemetry.Source{NATS: app.LookAt(nc)})
+	}
+	return client, func() { hide(); client.Close(); nc.Close() }, nil
 }
 
 func (c *cli) agentExecCommand() *cobra.Command {
@@ -217,7 +231,7 @@ func (c *cli) agentExec(ctx context.Context, a *agentFlags, e agent.Exec, wait t
 	signals, forget := c.forwarded()
 	e.Terminal = c.atTerminal()
 	defer forget()
-	client, done, err := c.openTokens(ctx, tokens.Config{CacheFile: a.cfg.CacheFile, Scope: a.scope}, a.logging)
+	client, done, err := c.openTokens(ctx, tokens.Config{CacheFile: a.cfg.CacheFile, Scope: a.scope}, a.logging, nil)
 	if err != nil {
 		return err
 	}

@@ -53,7 +53,7 @@ func (a *asking) from(ctx context.Context, c *cli, question func(context.Context
 			fmt.Fprintf(c.err, "freshet: %v; NATS is asked\n", err)
 		}
 	}
-	client, done, err := c.openTokens(ctx, tokens.Config{Scope: a.scope}, zerolog.Nop())
+	client, done, err := c.openTokens(ctx, tokens.Config{Scope: a.scope}, zerolog.Nop(), nil)
 	if err != nil {
 		return err
 	}

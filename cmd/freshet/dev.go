@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -11,11 +12,13 @@ import (
 	"github.com/freshetdev/freshet/internal/embedded"
 	"github.com/freshetdev/freshet/internal/flags"
 	"github.com/freshetdev/freshet/internal/solo"
+	"github.com/freshetdev/freshet/internal/telemetry"
 )
 
 func (c *cli) devCommand() *cobra.Command {
 	cfg := solo.DevConfig{}
 	common := flags.Common{}
+	var shows flags.Telemetry
 	var rotation string
 	cmd := &cobra.Command{
 		Use: "dev", Short: "See it work: everything in one process, nothing configured", Args: usageArgs(cobra.NoArgs),
@@ -36,7 +39,10 @@ Everything is on loopback, in a temporary directory, and gone afterwards.`,
 			if cfg.Log, err = common.Logger(c.err); err != nil {
 				return usage(err)
 			}
-			return otherPort(solo.Dev(cmd.Context(), cfg))
+			return shown(cmd.Context(), &shows, show{"dev", cfg.Log}, func(ctx context.Context, t *telemetry.Telemetry) error {
+				cfg.Telemetry = t
+				return otherPort(solo.Dev(ctx, cfg))
+			})
 		},
 	}
 	fs := cmd.Flags()
@@ -49,6 +55,8 @@ Everything is on loopback, in a temporary directory, and gone afterwards.`,
 	fs.DurationVar(&cfg.For, "for", 0, "end after this, with a summary; 0: until Ctrl-C")
 	fs.StringVar(&common.LogLevel, "log-level", "warn", "least level logged: debug, info, warn or error")
 	flags.Own(fs, "log-level")
+	shows.Register(fs)
+	shows.RegisterTracing(fs)
 	return cmd
 }
 

@@ -1,17 +1,20 @@
 package main
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/spf13/cobra"
 
 	"github.com/freshetdev/freshet/internal/flags"
 	"github.com/freshetdev/freshet/internal/solo"
+	"github.com/freshetdev/freshet/internal/telemetry"
 )
 
 func (c *cli) runCommand() *cobra.Command {
 	cfg := solo.RunConfig{}
 	var common flags.Common
+	var shows flags.Telemetry
 	var file string
 	cmd := &cobra.Command{
 		Use: "run --store DIR", Short: "Run everything on one machine, for real", Args: usageArgs(cobra.NoArgs),
@@ -35,7 +38,10 @@ The store directory holds everything: NATS, the journal, the keysets. Back it up
 			cfg.Ready = func(env string) {
 				fmt.Fprintf(c.err, "freshet runs, until Ctrl-C; in another terminal: source %s\n", env)
 			}
-			return otherPort(solo.Run(cmd.Context(), cfg))
+			return shown(cmd.Context(), &shows, show{"run", cfg.Log}, func(ctx context.Context, t *telemetry.Telemetry) error {
+				cfg.Telemetry = t
+				return otherPort(solo.Run(ctx, cfg))
+			})
 		},
 	}
 	fs := cmd.Flags()
@@ -45,5 +51,7 @@ The store directory holds everything: NATS, the journal, the keysets. Back it up
 	fs.IntVar(&cfg.Port, "nats-port", 4222, "NATS `port` on loopback; 0: a free one")
 	fs.StringVar(&common.LogLevel, "log-level", "info", "least level logged: debug, info, warn or error")
 	flags.Own(fs, "store", "log-level")
+	shows.Register(fs)
+	shows.RegisterTracing(fs)
 	return cmd
 }

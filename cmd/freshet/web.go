@@ -3,23 +3,24 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
-	"os"
-	"strings"
 
+	"github.com/nats-io/nats.go"
 	"github.com/spf13/cobra"
 
 	"github.com/freshetdev/freshet/internal/app"
+	"github.com/freshetdev/freshet/internal/broker"
 	"github.com/freshetdev/freshet/internal/enroll"
 	"github.com/freshetdev/freshet/internal/flags"
+	"github.com/freshetdev/freshet/internal/listen"
+	"github.com/freshetdev/freshet/internal/telemetry"
 	"github.com/freshetdev/freshet/internal/web"
 	"github.com/freshetdev/freshet/pkg/refresh"
-	"github.com/freshetdev/freshet/pkg/seal"
 )
 
 func (c *cli) webCommand() *cobra.Command {
 	var cfg web.Config
 	var tokenFile string
+	var shows flags.Telemetry
 	cmd := c.command("web", "Let many people connect their accounts in a browser", `  freshet web
   freshet web --listen :8480 --public-url https://connect.example.com
   curl -d '{"provider":"acme","account":"alice"}' -H 'Content-Type: application/json' http://localhost:8481/v1/connect-links`, cobra.NoArgs)
@@ -41,38 +42,21 @@ it, it needs TLS, and a token or client certificates.`
 	fs.StringVar(&cfg.Admin.ClientCAFile, "admin-client-ca", "", "`file` with the authorities of the client certificates that --admin-listen asks for")
 	fs.StringVar(&tokenFile, "admin-token-file", "", "`file` with the token that --admin-listen asks for, of 16 characters or more")
 	flags.Own(fs, "listen", "public-url", "tls-cert", "tls-key", "admin-listen", "admin-tls-cert", "admin-tls-key", "admin-client-ca", "admin-token-file")
+	shows.Register(fs)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) (err error) {
-		if cfg.AdminToken, err = readAdminToken(tokenFile); err != nil {
-			return err
+		if cfg.AdminToken, err = listen.ReadToken("--admin-token-file", tokenFile); err != nil {
+			return usage(err)
 		}
 		if err := cfg.Validate(); err != nil {
 			return usage(err)
 		}
-		return c.runWeb(cmd.Context(), cfg)
+		return c.runWeb(cmd.Context(), &shows, cfg)
 	}
 	return cmd
 }
 
-// leastAdminToken is as short as a token may be that nobody guesses.
-const leastAdminToken = 16
-
-func readAdminToken(file string) (seal.Secret, error) {
-	if file == "" {
-		return seal.Secret{}, nil
-	}
-	data, err := os.ReadFile(file)
-	if err != nil {
-		return seal.Secret{}, fmt.Errorf("read admin token: %w", err)
-	}
-	token := strings.TrimSpace(string(data))
-	if len(token) < leastAdminToken || strings.ContainsAny(token, " \t\r\n") {
-		return seal.Secret{}, usage(fmt.Errorf("--admin-token-file %s: want one word of %d characters or more", file, leastAdminToken))
-	}
-	return seal.NewSecret(token), nil
-}
-
 // runWeb opens what the pages need, waiting for NATS, and serves them.
-func (c *cli) runWeb(ctx context.Context, cfg web.Config) error {
+func (c *cli) runWeb(ctx context.Context, shows *flags.Telemetry, cfg web.Config) error {
 	log, err := c.common.Logger(c.err)
 	if err != nil {
 		return usage(err)
@@ -88,6 +72,17 @@ func (c *cli) runWeb(ctx context.Context, cfg web.Config) error {
 		return err
 	}
 	defer nc.Close()
+	cfg.Writer = &enroll.Writer{Source: "freshet/web", Keys: refresh.Keys{Bucket: at.Names.TokensBucket(), Grant: grant, Access: access}}
+	return shown(ctx, shows, show{"web", cfg.Log}, func(ctx context.Context, t *telemetry.Telemetry) error {
+		return serveWeb(ctx, t, nc, at, cfg)
+	})
+}
+
+// serveWeb waits for NATS and serves the pages.
+func serveWeb(ctx context.Context, t *telemetry.Telemetry, nc *nats.Conn, at broker.Config, cfg web.Config) error {
+	begun, remove := t.Health.Starting()
+	defer remove()
+	defer app.ShowNATS(t, nc)()
 	b, err := app.OpenEnroller(ctx, nc, at, cfg.Log)
 	if err != nil {
 		if errors.Is(err, ctx.Err()) {
@@ -96,9 +91,8 @@ func (c *cli) runWeb(ctx context.Context, cfg web.Config) error {
 		return err
 	}
 	cfg.Broker = b
-	cfg.Writer = &enroll.Writer{
-		Store: b, Teller: b.Publisher(), Source: "freshet/web", Now: b.Now,
-		Keys: refresh.Keys{Bucket: b.Names().TokensBucket(), Grant: grant, Access: access},
-	}
+	defer app.ShowBroker(t, b)()
+	cfg.Writer.Store, cfg.Writer.Teller, cfg.Writer.Now = b, b.Publisher(), b.Now
+	cfg.Ready = func(string, string) { begun() }
 	return web.Run(ctx, cfg)
 }

@@ -10,15 +10,22 @@ import (
 	"github.com/freshetdev/freshet/internal/app"
 	"github.com/freshetdev/freshet/internal/exchanger"
 	"github.com/freshetdev/freshet/internal/flags"
+	"github.com/freshetdev/freshet/internal/telemetry"
 )
 
 // exchangerCommand makes the token requests for workers that are started with --exchanger.
 func exchangerCommand() *cobra.Command {
 	var common flags.Common
 	var keys flags.Keysets
+	var shows flags.Telemetry
 	cfg := app.ExchangerConfig{}
 	const short = "Make the token requests of the workers on this host, so that a killed worker loses no answer"
-	cmd := flags.Program("exchanger", short, func(ctx context.Context) error { return runExchanger(ctx, &common, &keys, cfg) })
+	cmd := flags.Program("exchanger", short, func(ctx context.Context) error {
+		if err := completeExchanger(&cfg, &common, &keys); err != nil {
+			return err
+		}
+		return runExchanger(ctx, &shows, cfg)
+	})
 	fs := cmd.Flags()
 	fs.StringVar(&common.Namespace, "namespace", "", "namespace of the workers")
 	fs.StringVar(&common.LogLevel, "log-level", "info", "least level logged: debug, info, warn or error")
@@ -29,10 +36,12 @@ func exchangerCommand() *cobra.Command {
 	flags.Env(fs, "listen", "FRESHET_EXCHANGER")
 	flags.Env(fs, "state-dir", "FRESHET_EXCHANGER_STATE_DIR") // FRESHET_STATE_DIR is the worker's
 	flags.Own(fs, "namespace", "log-level")
+	shows.Register(fs)
 	return cmd
 }
 
-func runExchanger(ctx context.Context, common *flags.Common, keys *flags.Keysets, cfg app.ExchangerConfig) (err error) {
+// completeExchanger fills in what the flags lead to.
+func completeExchanger(cfg *app.ExchangerConfig, common *flags.Common, keys *flags.Keysets) (err error) {
 	if cfg.Listen == "" || cfg.StateDir == "" {
 		return flags.Usage(errors.New("give --listen unix://PATH and --state-dir DIR, a directory that outlives the process"))
 	}
@@ -48,5 +57,16 @@ func runExchanger(ctx context.Context, common *flags.Common, keys *flags.Keysets
 	if cfg.Names, err = common.Names(); err != nil {
 		return flags.Usage(err)
 	}
-	return app.RunExchanger(ctx, cfg)
+	return nil
+}
+
+func runExchanger(ctx context.Context, shows *flags.Telemetry, cfg app.ExchangerConfig) error {
+	show, err := shows.Config("freshet-exchanger", app.Version(), cfg.Log.With().Str("component", "exchanger").Logger())
+	if err != nil {
+		return err
+	}
+	return telemetry.Run(ctx, show, func(ctx context.Context, t *telemetry.Telemetry) error {
+		cfg.Telemetry = t
+		return app.RunExchanger(ctx, cfg)
+	})
 }

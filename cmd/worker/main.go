@@ -12,6 +12,7 @@ import (
 	"github.com/freshetdev/freshet/internal/app"
 	"github.com/freshetdev/freshet/internal/exchanger"
 	"github.com/freshetdev/freshet/internal/flags"
+	"github.com/freshetdev/freshet/internal/telemetry"
 )
 
 func main() {
@@ -24,14 +25,21 @@ func main() {
 func command() *cobra.Command {
 	var common flags.Common
 	var keys flags.Keysets
+	var shows flags.Telemetry
 	cfg := app.WorkerConfig{Step: holdAt()}
 	cmd := flags.Program("worker", "Refresh tokens as jobs ask for it", func(ctx context.Context) error {
-		return run(ctx, &common, &keys, cfg)
+		if err := complete(&cfg, &common, &keys); err != nil {
+			return err
+		}
+		defer cfg.Conn.Close()
+		return run(ctx, &shows, cfg)
 	})
 	cmd.Version = app.Version()
 	fs := cmd.Flags()
 	common.Register(fs)
 	keys.Register(fs)
+	shows.Register(fs)
+	shows.RegisterTracing(fs)
 	fs.StringVar(&cfg.Name, "name", flags.DefaultName(), "name of this worker, unique in the fleet")
 	fs.StringVar(&cfg.StateDir, "state-dir", "", "`directory` for the journal; keep it across restarts")
 	fs.BoolVar(&cfg.JournalSync, "journal-sync", false, "fsync every outcome before it is read")
@@ -42,7 +50,8 @@ func command() *cobra.Command {
 	return cmd
 }
 
-func run(ctx context.Context, common *flags.Common, keys *flags.Keysets, cfg app.WorkerConfig) (err error) {
+// complete fills in what the flags lead to.
+func complete(cfg *app.WorkerConfig, common *flags.Common, keys *flags.Keysets) (err error) {
 	if cfg.StateDir == "" {
 		return flags.Usage(errors.New("no state directory: give --state-dir DIR, a directory that outlives the process"))
 	}
@@ -58,9 +67,17 @@ func run(ctx context.Context, common *flags.Common, keys *flags.Keysets, cfg app
 		return err
 	}
 	log := app.Component(cfg.Log, "worker", cfg.Name)
-	if cfg.Conn, cfg.Broker, err = common.Connect("freshet-worker "+cfg.Name, app.ConnectOptions(log)...); err != nil {
+	cfg.Conn, cfg.Broker, err = common.Connect("freshet-worker "+cfg.Name, app.ConnectOptions(log)...)
+	return err
+}
+
+func run(ctx context.Context, shows *flags.Telemetry, cfg app.WorkerConfig) error {
+	show, err := shows.Config("freshet-worker", app.Version(), app.Component(cfg.Log, "worker", cfg.Name))
+	if err != nil {
 		return err
 	}
-	defer cfg.Conn.Close()
-	return app.RunWorker(ctx, cfg)
+	return telemetry.Run(ctx, show, func(ctx context.Context, t *telemetry.Telemetry) error {
+		cfg.Telemetry = t
+		return app.RunWorker(ctx, cfg)
+	})
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/freshetdev/freshet/internal/exchanger"
+	"github.com/freshetdev/freshet/internal/telemetry"
 	"github.com/freshetdev/freshet/pkg/events"
 	"github.com/freshetdev/freshet/pkg/refresh"
 	"github.com/freshetdev/freshet/pkg/seal"
@@ -24,6 +25,8 @@ type ExchangerConfig struct {
 	Log      zerolog.Logger
 	// Dial replaces the network below the token requests. Optional.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
+	// Telemetry shows what it does. Optional.
+	Telemetry *telemetry.Telemetry
 }
 
 // RunExchanger makes the token requests of the workers that connect, until ctx ends. Then it takes no new ones, finishes
@@ -44,6 +47,9 @@ func RunExchanger(ctx context.Context, cfg ExchangerConfig) error {
 	if err != nil {
 		return err
 	}
+	t := shown(cfg.Telemetry)
+	defer t.Show(telemetry.Source{Held: s.Held, InFlight: s.InFlight})()
+	defer t.Health.Check("journal", s.Writable)()
 	stop := context.AfterFunc(ctx, func() {
 		log.Info().Int("in_flight", s.InFlight()).Msg("exchanger stops: it finishes what is in flight")
 	})

@@ -144,6 +144,7 @@ func (l *lanes) stop(name string) {
 	if lane, ok := l.running[name]; ok {
 		lane.stop()
 		delete(l.running, name)
+		l.worker.serving.forget(name)
 	}
 }
 
@@ -152,7 +153,11 @@ func (l *lanes) serve(ctx context.Context, name string, hands *broker.Hands) {
 	w, kind := l.worker, "lane "+name
 	log := w.log.With().Str("provider", name).Logger()
 	for ctx.Err() == nil {
-		switch err := l.serveOnce(ctx, log, name, hands); {
+		err := l.serveOnce(ctx, log, name, hands)
+		if ctx.Err() == nil {
+			w.serving.note(name, err)
+		}
+		switch {
 		case errors.Is(err, errLeft):
 			sleep.For(ctx, restAfterLocal)
 		case ctx.Err() != nil:
@@ -175,6 +180,7 @@ func (l *lanes) serveOnce(ctx context.Context, log zerolog.Logger, name string, 
 	if err != nil {
 		return err
 	}
+	w.serving.note(name, nil)
 	lane.WarmUp = warmUp
 	lane.Trouble = func(err error) {
 		w.interrupted(log, "lane "+name, err, "this lane breaks off again and again: look at the log of the NATS server")
@@ -211,7 +217,7 @@ func (w *Worker) handle(ctx context.Context, d *broker.Delivery) bool {
 		w.settled(d, d.Term("unreadable"))
 		return true
 	}
-	res := w.engine.Do(ctx, d.Credential, d.Job)
+	res := w.carryOut(ctx, d)
 	switch {
 	case res.Verdict == refresh.VerdictAck, res.Verdict == refresh.VerdictNak && handedRound(d, res):
 		w.settled(d, d.Ack())

@@ -18,6 +18,7 @@ func (w *Worker) observe(res refresh.Result) {
 	if w.cfg.OnResult != nil {
 		w.cfg.OnResult(res)
 	}
+	w.telemetry.Result(res)
 	w.warnSkew(res)
 	level, what := w.weigh(res)
 	ev := w.log.WithLevel(level)

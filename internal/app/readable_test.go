@@ -15,6 +15,7 @@ import (
 
 	"github.com/freshetdev/freshet/internal/app"
 	"github.com/freshetdev/freshet/internal/broker"
+	"github.com/freshetdev/freshet/internal/telemetry"
 	"github.com/freshetdev/freshet/pkg/events"
 	"github.com/freshetdev/freshet/pkg/provider"
 	"github.com/freshetdev/freshet/pkg/refresh"
@@ -28,6 +29,7 @@ var _ = struct {
 	Broker      broker.Config
 	Log         zerolog.Logger
 	OnPublished func(key string, reason events.Reason)
+	Telemetry   *telemetry.Telemetry
 }(app.SchedulerConfig{})
 
 // fullRecord gives a record every field there is.

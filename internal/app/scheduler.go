@@ -12,6 +12,7 @@ import (
 
 	"github.com/freshetdev/freshet/internal/broker"
 	"github.com/freshetdev/freshet/internal/schedule"
+	"github.com/freshetdev/freshet/internal/telemetry"
 	"github.com/freshetdev/freshet/pkg/events"
 	"github.com/freshetdev/freshet/pkg/provider"
 )
@@ -24,28 +25,38 @@ type SchedulerConfig struct {
 	Log    zerolog.Logger
 	// OnPublished hears of each job published. Optional.
 	OnPublished func(key string, reason events.Reason)
+	// Telemetry shows what it does. Optional.
+	Telemetry *telemetry.Telemetry
 }
 
 // RunScheduler publishes jobs until ctx ends. It reads headers only and holds no key.
 func RunScheduler(ctx context.Context, cfg SchedulerConfig) error {
 	cfg.Name = cmp.Or(cfg.Name, "scheduler")
 	log := Component(cfg.Log, "scheduler", cfg.Name)
+	cfg.Telemetry = shown(cfg.Telemetry)
+	begun, remove := cfg.Telemetry.Health.Starting()
+	defer remove()
+	defer ShowNATS(cfg.Telemetry, cfg.Conn)()
 	b, err := openBroker(ctx, cfg.Conn, cfg.Broker, log)
 	if err != nil {
 		return stopped(ctx, err)
 	}
-	s, err := schedule.New(schedule.Config{
-		Records: b, Providers: b, Queue: b, Now: b.Now, Teller: b.Publisher(), Source: "freshet/scheduler/" + cfg.Name,
-		Observer: schedulerObserver(cfg, log),
-	})
+	s, err := newScheduler(cfg, b, log)
 	if err != nil {
 		return err
 	}
+	defer ShowBroker(cfg.Telemetry, b)()
+	lanes := &laneWatch{}
+	defer showSchedule(cfg.Telemetry, s, lanes)()
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return b.RunClock(ctx) })
+	if cfg.Telemetry.Served() {
+		g.Go(func() error { return lanes.run(ctx, b, s) })
+	}
 	g.Go(func() error {
 		select {
 		case <-b.ClockReady():
+			begun()
 			return s.Run(ctx)
 		case <-ctx.Done():
 			return nil
@@ -57,19 +68,32 @@ func RunScheduler(ctx context.Context, cfg SchedulerConfig) error {
 	return err
 }
 
+// newScheduler puts a scheduler together.
+func newScheduler(cfg SchedulerConfig, b *broker.Broker, log zerolog.Logger) (*schedule.Scheduler, error) {
+	return schedule.New(schedule.Config{
+		Records: b, Providers: b, Queue: cfg.Telemetry.Tracer.In(b.Names()).Queue(b), Now: b.Now,
+		Teller: countingTeller{b.Publisher(), b.Now, cfg.Telemetry}, Source: "freshet/scheduler/" + cfg.Name,
+		Observer: schedulerObserver(cfg, log),
+	})
+}
+
 func schedulerObserver(cfg SchedulerConfig, log zerolog.Logger) schedule.Observer {
 	quiet := &limiter{}
 	return schedule.Observer{
 		Published: func(key string, reason events.Reason) {
+			cfg.Telemetry.Published(providerOf(key), reason)
 			log.Debug().Str("key", key).Str("reason", string(reason)).Msg("job published")
 			if cfg.OnPublished != nil {
 				cfg.OnPublished(key, reason)
 			}
 		},
+		Lag: cfg.Telemetry.Lag,
 		Rebuilt: func(n int, took time.Duration) {
+			cfg.Telemetry.Rebuilt(took)
 			log.Info().Int("credentials", n).Int64("took_ms", took.Milliseconds()).Msg("index is complete")
 		},
 		Error: func(err error) {
+			cfg.Telemetry.ScheduleError()
 			what, said := trouble(err)
 			switch {
 			case said && !cfg.Conn.IsConnected():

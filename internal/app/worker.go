@@ -18,6 +18,7 @@ import (
 	"github.com/freshetdev/freshet/internal/broker"
 	"github.com/freshetdev/freshet/internal/exchanger"
 	"github.com/freshetdev/freshet/internal/journal"
+	"github.com/freshetdev/freshet/internal/telemetry"
 	"github.com/freshetdev/freshet/pkg/events"
 	"github.com/freshetdev/freshet/pkg/refresh"
 	"github.com/freshetdev/freshet/pkg/seal"
@@ -45,6 +46,8 @@ type WorkerConfig struct {
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 	// Exchanger is the address, unix://PATH, of the process that makes the token requests. Empty: this process does.
 	Exchanger string
+	// Telemetry shows what it does. Optional.
+	Telemetry *telemetry.Telemetry
 }
 
 // Worker is a worker at work.
@@ -59,6 +62,10 @@ type Worker struct {
 	engine    *refresh.Engine
 	providers *providerTable
 	events    *events.Publisher
+	telemetry *telemetry.Telemetry
+	tracer    *telemetry.Tracer // nil: no spans
+	begun     func()            // makes it ready
+	serving   serving
 	log       zerolog.Logger
 	quiet     limiter
 }
@@ -67,7 +74,13 @@ type Worker struct {
 // be committed stays in the journal, and the log says how much.
 func RunWorker(ctx context.Context, cfg WorkerConfig) (err error) {
 	cfg.Name = cmp.Or(cfg.Name, "worker")
-	w := &Worker{cfg: cfg, log: cfg.Log.With().Str("component", "worker").Str("worker", cfg.Name).Logger()}
+	w := &Worker{
+		cfg: cfg, log: cfg.Log.With().Str("component", "worker").Str("worker", cfg.Name).Logger(), telemetry: shown(cfg.Telemetry),
+	}
+	begun, remove := w.telemetry.Health.Starting()
+	defer remove()
+	w.begun = begun
+	defer ShowNATS(w.telemetry, cfg.Conn)()
 	if w.broker, err = openBroker(ctx, cfg.Conn, cfg.Broker, w.log); err != nil {
 		return stopped(ctx, err)
 	}
@@ -86,6 +99,7 @@ func RunWorker(ctx context.Context, cfg WorkerConfig) (err error) {
 	if err := w.build(); err != nil {
 		return err
 	}
+	defer w.show()()
 	return w.run(ctx)
 }
 
@@ -146,10 +160,12 @@ func (w *Worker) build() error {
 		return err
 	}
 	exchange, ready, outcomes := w.presenter()
+	w.tracer = w.telemetry.Tracer.In(w.broker.Names())
 	w.engine = refresh.NewEngine(refresh.Config{
-		Worker: w.cfg.Name, Store: w.broker, Exchange: exchange, Journal: outcomes, Teller: w.events,
-		Keys: refresh.Keys{Bucket: w.broker.Names().TokensBucket(), Grant: w.cfg.Grant, Access: w.cfg.Access},
-		Peek: w.broker.Peek, Epoch: w.broker.Epoch, Provider: w.providers.get, Now: w.broker.Now,
+		Worker: w.cfg.Name, Store: w.tracer.Store(w.broker), Exchange: w.tracer.Exchanger(exchange), Journal: outcomes,
+		Teller: countingTeller{w.tracer.Teller(w.events), w.broker.Now, w.telemetry},
+		Keys:   refresh.Keys{Bucket: w.broker.Names().TokensBucket(), Grant: w.cfg.Grant, Access: w.cfg.Access},
+		Peek:   w.broker.Peek, Epoch: w.broker.Epoch, Provider: w.providers.get, Now: w.broker.Now,
 		Ready: ready, Observe: w.observe, Step: w.cfg.Step,
 		Active: w.asker.Active, Revoke: w.asker.Revoke, Recall: w.recall,
 		Suspect: func(name string, at time.Time) bool { return w.providers.suspect(name, at, w.broker.Now()) },
@@ -167,6 +183,7 @@ func (w *Worker) run(ctx context.Context) error {
 		w.drainExchanger(ctx)
 		g.Go(func() error { return w.recoverJournal(ctx) })
 		g.Go(func() error { return w.runExchanger(ctx) })
+		w.begun()
 		w.log.Info().Str("nats", w.cfg.Conn.ConnectedServerVersion()).Msg("worker started")
 		return newLanes(w).run(ctx)
 	})

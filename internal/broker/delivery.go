@@ -53,6 +53,7 @@ func (d *Delivery) read(names events.Names) error {
 	if d.Job, err = refresh.DecodeJob(d.msg.Data); err != nil {
 		return fmt.Errorf("read job %s: %w", key, err)
 	}
+	d.Job.Trace = events.ReadTrace(d.msg.Header)
 	return nil
 }
 

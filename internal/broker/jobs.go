@@ -19,8 +19,12 @@ import (
 // with ErrSlotTaken when the slot is spent; after any other error the job may be queued or not.
 func (b *Broker) PublishJob(ctx context.Context, key string, job refresh.Job, slot string) error {
 	msg := &nats.Msg{Subject: b.names.JobKeySubject(key), Data: job.Encode()}
+	if slot != "" || job.Trace.Parent != "" {
+		msg.Header = make(nats.Header, 2)
+		job.Trace.Write(msg.Header)
+	}
 	if slot != "" {
-		msg.Header = nats.Header{jetstream.MsgIDHeader: {slot}}
+		msg.Header[jetstream.MsgIDHeader] = []string{slot}
 	}
 	ack, err := b.publish(ctx, msg)
 	switch {

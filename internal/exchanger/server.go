@@ -128,6 +128,9 @@ func (s *Server) InFlight() int {
 	return n
 }
 
+// Writable is nil when outcomes can be expected to be kept.
+func (s *Server) Writable() error { return s.store.journal.Writable() }
+
 // Run serves until ctx ends. Then it takes no new attempt, finishes what is in flight, which the deadlines bound, and
 // releases socket and state directory. Outcomes that nobody acknowledged stay in the journal.
 func (s *Server) Run(ctx context.Context) (err error) {

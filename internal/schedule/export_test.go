@@ -26,12 +26,14 @@ func Bytes(x *Index) int {
 // CheckIndex reports what is inconsistent inside an index.
 func CheckIndex(x *Index) error {
 	used := 0
+	counted := make(tally)
 	for n := uint32(1); n <= x.top; n++ {
 		p := x.at(n)
 		if p.epoch == 0 {
 			continue
 		}
 		used++
+		counted.add(x.Provider(Ref(n)), p.flags.state(), 1)
 		key := string(x.keys.get(p.key))
 		if got := x.find(x.hashOf(n), key); got != n {
 			return fmt.Errorf("entry %d (%s): found %d", n, key, got)
@@ -45,6 +47,15 @@ func CheckIndex(x *Index) error {
 	}
 	if used != x.len {
 		return fmt.Errorf("%d entries are used, Len is %d", used, x.len)
+	}
+	for provider, have := range x.tally {
+		want := counted[provider]
+		if want == nil {
+			want = new([7]int)
+		}
+		if *have != *want {
+			return fmt.Errorf("%s: counted %v by state, there are %v", provider, *have, *want)
+		}
 	}
 	return nil
 }

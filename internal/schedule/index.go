@@ -41,6 +41,7 @@ type Index struct {
 	top     uint32 // the highest number ever used
 	free    uint32 // first of the free numbers, linked by next
 	len     int
+	tally   tally // by provider and state
 	epoch   uint8
 	odds    map[uint32]odd
 	looks   map[uint32]uint32      // when to look again at jobs that were taken, where there is something to tell before
@@ -51,7 +52,7 @@ type Index struct {
 func NewIndex(now time.Time) *Index {
 	return &Index{
 		seed: maphash.MakeSeed(), wheel: newWheel(seconds(now)), epoch: 1, odds: make(map[uint32]odd),
-		looks: make(map[uint32]uint32),
+		looks: make(map[uint32]uint32), tally: make(tally),
 	}
 }
 
@@ -93,6 +94,7 @@ func (x *Index) insert(hash uint64, key string, e Entry) error {
 	p.key, p.epoch, p.announce = ref, x.epoch, x.intern(e.Announce)
 	p.skipPast(x.wheel.floor)
 	x.table.add(hash, n, x.hashOf)
+	x.tally.add(x.Provider(Ref(n)), p.flags.state(), 1)
 	x.len++
 	x.link(n, p.wakes())
 	if x.keys.sparse(tail) { // it was being filled until now, so nobody looked
@@ -136,6 +138,10 @@ func (x *Index) replace(n uint32, e Entry) (ended bool) {
 		p.tries = old.tries
 	}
 	*x.at(n) = p
+	if was, is := old.flags.state(), p.flags.state(); was != is {
+		x.tally.add(x.Provider(Ref(n)), was, -1)
+		x.tally.add(x.Provider(Ref(n)), is, 1)
+	}
 	if p.tries == 0 {
 		delete(x.looks, n)
 	}
@@ -181,6 +187,7 @@ func (x *Index) Remove(key string, revision uint64) {
 }
 
 func (x *Index) remove(n uint32, hash uint64) {
+	x.tally.add(x.Provider(Ref(n)), x.at(n).flags.state(), -1)
 	x.unlink(n)
 	x.table.remove(hash, n, x.hashOf)
 	page := x.keys.drop(x.at(n).key)

@@ -45,6 +45,7 @@ func (s *Scheduler) setLive(live bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.live = live
+	s.read = s.read && live
 }
 
 // caughtUp ends a reading of all records.
@@ -53,7 +54,7 @@ func (s *Scheduler) caughtUp(began time.Time) {
 	for from, more := Ref(0), true; more; more = from != 0 {
 		s.mu.Lock()
 		from = s.index.Sweep(from, sweepBatch)
-		n, s.live = s.index.Len(), true
+		n, s.live, s.read = s.index.Len(), true, from == 0
 		s.mu.Unlock()
 	}
 	s.watch.Rebuilt(n, time.Since(began))

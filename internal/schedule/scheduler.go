@@ -24,6 +24,7 @@ type Scheduler struct {
 	busy     map[*lane]struct{} // lanes with a queue
 	ticks    uint64
 	live     bool              // records are being watched
+	read     bool              // all of them have been read since that began
 	passes   uint64            // readings of the providers begun
 	poison   map[string]uint64 // revisions of records that were reported, by key
 	troubles map[string]bool   // what is wrong and was noted
@@ -45,7 +46,9 @@ func New(cfg Config) (*Scheduler, error) {
 // Run schedules until ctx ends and then returns nil, having stopped everything it began. What goes wrong on the way, it
 // waits for and tries again. Run must be called once.
 func (s *Scheduler) Run(ctx context.Context) error {
+	s.mu.Lock()
 	s.index = NewIndex(s.cfg.Now())
+	s.mu.Unlock()
 	ctx, cancel := context.WithCancel(ctx)
 	defer s.work.Wait()
 	defer cancel()

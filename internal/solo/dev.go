@@ -18,6 +18,7 @@ import (
 
 	"github.com/freshetdev/freshet/internal/authserver"
 	"github.com/freshetdev/freshet/internal/embedded"
+	"github.com/freshetdev/freshet/internal/telemetry"
 	"github.com/freshetdev/freshet/pkg/provider"
 	"github.com/freshetdev/freshet/pkg/seal"
 )
@@ -33,6 +34,8 @@ type DevConfig struct {
 	For         time.Duration // how long to run; 0: until ctx ends
 	Out         io.Writer     // what people see
 	Log         zerolog.Logger
+	// Telemetry shows what it does. Optional.
+	Telemetry *telemetry.Telemetry
 }
 
 const (
@@ -106,7 +109,7 @@ func Dev(ctx context.Context, cfg DevConfig) error {
 		return err
 	}
 	defer d.node.server.Shutdown()
-	d.node.onResult, d.node.onPublished = d.result, d.counts.published
+	d.node.onResult, d.node.onPublished, d.node.telemetry = d.result, d.counts.published, cfg.Telemetry
 	stopAuth, err := d.startAuthServer()
 	if err != nil {
 		return err

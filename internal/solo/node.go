@@ -11,6 +11,7 @@ import (
 	"github.com/freshetdev/freshet/internal/app"
 	"github.com/freshetdev/freshet/internal/broker"
 	"github.com/freshetdev/freshet/internal/embedded"
+	"github.com/freshetdev/freshet/internal/telemetry"
 	"github.com/freshetdev/freshet/pkg/events"
 	"github.com/freshetdev/freshet/pkg/refresh"
 	"github.com/freshetdev/freshet/pkg/seal"
@@ -23,6 +24,7 @@ type node struct {
 	keysets       app.KeysetFiles
 	grant, access *seal.Keyset
 	log           zerolog.Logger
+	telemetry     *telemetry.Telemetry // nil: nobody looks
 
 	onResult    func(refresh.Result)
 	onPublished func(string, events.Reason)
@@ -75,7 +77,7 @@ func (n *node) startScheduler(ctx context.Context, g *errgroup.Group) error {
 	}
 	g.Go(func() error {
 		defer nc.Close()
-		return app.RunScheduler(ctx, app.SchedulerConfig{Name: name, Conn: nc, Log: n.log, OnPublished: n.onPublished})
+		return app.RunScheduler(ctx, app.SchedulerConfig{Name: name, Conn: nc, Log: n.log, OnPublished: n.onPublished, Telemetry: n.telemetry})
 	})
 	return nil
 }
@@ -90,7 +92,7 @@ func (n *node) startWorker(ctx context.Context, g *errgroup.Group, name string) 
 		defer nc.Close()
 		return app.RunWorker(ctx, app.WorkerConfig{
 			Name: name, Conn: nc, Grant: n.grant, Access: n.access, StateDir: filepath.Join(n.dir, "state", name),
-			Log: n.log, OnResult: n.onResult,
+			Log: n.log, OnResult: n.onResult, Telemetry: n.telemetry,
 		})
 	})
 	return nil

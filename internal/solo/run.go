@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/freshetdev/freshet/internal/embedded"
+	"github.com/freshetdev/freshet/internal/telemetry"
 	"github.com/freshetdev/freshet/pkg/provider"
 )
 
@@ -21,6 +22,8 @@ type RunConfig struct {
 	MoveGrants bool
 	Port       int // of NATS, on loopback; 0: a free one
 	Log        zerolog.Logger
+	// Telemetry shows what it does. Optional.
+	Telemetry *telemetry.Telemetry
 	// Ready is told where the environment file is once everything runs. Optional.
 	Ready func(envFile string)
 }
@@ -50,6 +53,7 @@ func Run(ctx context.Context, cfg RunConfig) error {
 		return err
 	}
 	defer n.server.Shutdown()
+	n.telemetry = cfg.Telemetry
 	later, err := n.prepare(ctx, cfg.Providers, cfg.MoveGrants)
 	if err != nil {
 		return cancelled(ctx, err)

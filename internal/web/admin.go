@@ -7,15 +7,12 @@ import (
 	"fmt"
 	"io"
 	"mime"
-	"net"
 	"net/http"
 	"net/url"
-	"strings"
 	"time"
 
+	"github.com/freshetdev/freshet/internal/listen"
 	"github.com/freshetdev/freshet/pkg/events"
-	"github.com/freshetdev/freshet/pkg/provider"
-	"github.com/freshetdev/freshet/pkg/seal"
 )
 
 // linkRequest is the body of POST /v1/connect-links.
@@ -52,35 +49,20 @@ func (s *Server) AdminHandler() http.Handler {
 	return s.guard(http.NewCrossOriginProtection().Handler(mux))
 }
 
-// guard lets those through who may use the admin listener: with the token, where there is one; else those on this machine, by its own
-// name, so that no web page reaches it through a name that somebody made resolve to loopback. Client certificates were
-// checked before.
+// guard lets those through who may use the admin listener. Client certificates were checked before.
 func (s *Server) guard(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		s.headers(w.Header())
-		switch {
-		case !s.token.IsZero():
-			scheme, shown, _ := strings.Cut(req.Header.Get("Authorization"), " ")
-			if !strings.EqualFold(scheme, "Bearer") || !s.token.Equal(seal.NewSecret(strings.TrimSpace(shown))) {
-				w.Header().Set("WWW-Authenticate", `Bearer realm="freshet"`)
-				adminError(w, http.StatusUnauthorized, "show the admin token: Authorization: Bearer ...")
-				return
-			}
-		case req.TLS != nil && len(req.TLS.VerifiedChains) > 0:
-		case !localHost(req.Host):
-			adminError(w, http.StatusForbidden, "without a token this listener answers to loopback names only, such as localhost")
+		status, why := listen.Refuse(req, s.token)
+		if status == 0 {
+			next.ServeHTTP(w, req)
 			return
 		}
-		next.ServeHTTP(w, req)
+		if status == http.StatusUnauthorized {
+			w.Header().Set("WWW-Authenticate", `Bearer realm="freshet"`)
+		}
+		adminError(w, status, why)
 	})
-}
-
-// localHost reports whether a Host header names this machine.
-func localHost(host string) bool {
-	if name, _, err := net.SplitHostPort(host); err == nil {
-		host = name
-	}
-	return provider.Loopback(strings.Trim(host, "[]"))
 }
 
 func adminError(w http.ResponseWriter, status int, text string) {

@@ -3,10 +3,7 @@ package web
 import (
 	"cmp"
 	"errors"
-	"fmt"
-	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"strings"
 
@@ -14,6 +11,7 @@ import (
 
 	"github.com/freshetdev/freshet/internal/broker"
 	"github.com/freshetdev/freshet/internal/enroll"
+	"github.com/freshetdev/freshet/internal/listen"
 	"github.com/freshetdev/freshet/pkg/provider"
 	"github.com/freshetdev/freshet/pkg/refresh"
 	"github.com/freshetdev/freshet/pkg/seal"
@@ -41,18 +39,8 @@ type Config struct {
 	Ready func(public, admin string)
 }
 
-// Listener is where a server listens, and how it proves itself.
-type Listener struct {
-	Address  string // host:port
-	CertFile string // PEM; with KeyFile it speaks TLS
-	KeyFile  string
-	// ClientCAFile holds the authorities, in PEM, one of which must have signed the certificate of whoever connects. "": none is
-	// asked for.
-	ClientCAFile string
-}
-
-// TLS reports whether the listener speaks it.
-func (l Listener) TLS() bool { return l.CertFile != "" }
+// Listener is where a server listens.
+type Listener = listen.Listener
 
 // Where the listeners are by default.
 const (
@@ -69,33 +57,14 @@ func (c Config) withDefaults() Config {
 // Validate reports everything that is wrong, by the names of the command's flags.
 func (c Config) Validate() error {
 	c = c.withDefaults()
-	var faults []error
-	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
-	for flag, l := range map[string]Listener{"": c.Public, "admin-": c.Admin} {
-		if _, _, err := net.SplitHostPort(l.Address); err != nil {
-			fault("--%slisten %q: want HOST:PORT", flag, l.Address)
-		}
-		if (l.CertFile == "") != (l.KeyFile == "") {
-			fault("--%[1]stls-cert and --%[1]stls-key: give both or neither", flag)
-		}
-	}
-	if c.Admin.ClientCAFile != "" && !c.Admin.TLS() {
-		fault("--admin-client-ca: needs --admin-tls-cert and --admin-tls-key")
-	}
-	if !onLoopback(c.Admin.Address) {
-		if !c.Admin.TLS() {
-			fault("--admin-listen %s: beyond loopback it needs TLS: give --admin-tls-cert and --admin-tls-key", c.Admin.Address)
-		}
-		if c.AdminToken.IsZero() && c.Admin.ClientCAFile == "" {
-			fault("--admin-listen %s: beyond loopback it needs to know who asks: give --admin-token-file or --admin-client-ca", c.Admin.Address)
-		}
-	}
+	faults := append(c.Public.Check(""), c.Admin.Check("admin-")...)
+	faults = append(faults, c.Admin.CheckGuard("admin-", !c.AdminToken.IsZero())...)
 	return errors.Join(append(faults, c.checkPublicURL())...)
 }
 
 func (c Config) checkPublicURL() error {
 	switch u, err := url.Parse(c.PublicURL); {
-	case c.PublicURL == "" && onLoopback(c.Public.Address) && !c.Public.TLS():
+	case c.PublicURL == "" && listen.Loopback(c.Public.Address) && !c.Public.TLS():
 		return nil
 	case c.PublicURL == "":
 		return errors.New("--public-url: missing: give the address that people reach --listen by, such as https://connect.example.com")
@@ -106,14 +75,4 @@ func (c Config) checkPublicURL() error {
 	default:
 		return errors.New("--public-url: plain http would show codes and cookies to the network: want https (http is for loopback only)")
 	}
-}
-
-// onLoopback reports whether only this machine can reach a host:port.
-func onLoopback(address string) bool {
-	host, _, err := net.SplitHostPort(address)
-	if err != nil {
-		return false
-	}
-	ip, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && ip.IsLoopback()
 }

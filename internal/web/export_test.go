@@ -29,6 +29,6 @@ func CookieName(s *Server, state string) string { return s.cookieName(state) }
 
 // Certificates returns a function that gives the TLS settings for the next connection to a listener.
 func Certificates(l Listener, log zerolog.Logger) (current func() *tls.Config, err error) {
-	c, err := openCertificates(l, log)
-	return c.current, err
+	c, err := l.Certificates(log)
+	return func() *tls.Config { now, _ := c.GetConfigForClient(nil); return now }, err
 }

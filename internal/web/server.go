@@ -2,12 +2,7 @@ package web
 
 import (
 	"context"
-	"crypto/tls"
-	"errors"
 	"fmt"
-	"io"
-	"log"
-	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -18,6 +13,7 @@ import (
 
 	"github.com/freshetdev/freshet/internal/broker"
 	"github.com/freshetdev/freshet/internal/enroll"
+	"github.com/freshetdev/freshet/internal/listen"
 	"github.com/freshetdev/freshet/pkg/refresh"
 	"github.com/freshetdev/freshet/pkg/seal"
 )
@@ -73,17 +69,20 @@ func (s *Server) Close() {
 // stopWithin bounds the end of what is under way: a browser that is back, and the token request it waits for.
 const stopWithin = storeWithin + 5*time.Second
 
+// writeWithin bounds an answer: the token request of a browser that is back is part of it.
+const writeWithin = storeWithin + 10*time.Second
+
 // Run serves both listeners until ctx ends, and then what is under way. NATS time is measured meanwhile.
 func Run(ctx context.Context, cfg Config) error {
 	if err := cfg.Validate(); err != nil {
 		return err
 	}
 	cfg = cfg.withDefaults()
-	public, err := listen(ctx, cfg.Public, cfg.Log)
+	public, err := cfg.Public.Open(ctx, cfg.Log)
 	if err != nil {
 		return fmt.Errorf("--listen: %w", err)
 	}
-	admin, err := listen(ctx, cfg.Admin, cfg.Log)
+	admin, err := cfg.Admin.Open(ctx, cfg.Log)
 	if err != nil {
 		public.Close()
 		return fmt.Errorf("--admin-listen: %w", err)
@@ -96,10 +95,14 @@ func Run(ctx context.Context, cfg Config) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return cfg.Broker.RunClock(ctx) })
 	s.awaitClock(ctx)
-	g.Go(func() error { return serve(ctx, public, s.PublicHandler()) })
-	g.Go(func() error { return serve(ctx, admin, s.AdminHandler()) })
+	g.Go(func() error {
+		return listen.Serve(ctx, public, listen.Server(s.PublicHandler(), writeWithin), stopWithin)
+	})
+	g.Go(func() error {
+		return listen.Serve(ctx, admin, listen.Server(s.AdminHandler(), writeWithin), stopWithin)
+	})
 	s.log.Info().Stringer("public", public.Addr()).Str("public_url", s.publicURL).Stringer("admin", admin.Addr()).Msg("web started")
-	if !cfg.Public.TLS() && !onLoopback(cfg.Public.Address) {
+	if !cfg.Public.TLS() && !listen.Loopback(cfg.Public.Address) {
 		s.log.Warn().Msg("--listen speaks plain http beyond loopback: see that only the proxy that ends TLS reaches it")
 	}
 	if cfg.Ready != nil {
@@ -123,46 +126,4 @@ func (s *Server) awaitClock(ctx context.Context) {
 	case <-late.C:
 		s.log.Warn().Msg("NATS time cannot be measured yet, and this machine's clock is used: see that this NATS user may ask for STREAM.INFO of the records")
 	}
-}
-
-// listen opens a listener, with TLS where it has a certificate.
-func listen(ctx context.Context, l Listener, log zerolog.Logger) (net.Listener, error) {
-	if !l.TLS() {
-		return (&net.ListenConfig{}).Listen(ctx, "tcp", l.Address)
-	}
-	certs, err := openCertificates(l, log)
-	if err != nil {
-		return nil, err
-	}
-	inner, err := (&net.ListenConfig{}).Listen(ctx, "tcp", l.Address)
-	if err != nil {
-		return nil, err
-	}
-	return tls.NewListener(inner, certs.config()), nil
-}
-
-// serve serves until ctx ends, and then what is under way.
-func serve(ctx context.Context, l net.Listener, h http.Handler) error {
-	srv := &http.Server{
-		Handler: h, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second, IdleTimeout: time.Minute,
-		WriteTimeout: storeWithin + 10*time.Second, MaxHeaderBytes: 64 << 10, // codes may be JWTs of several kilobytes
-		ErrorLog: log.New(io.Discard, "", 0), // it would quote requests
-	}
-	served := make(chan error, 1)
-	go func() { served <- srv.Serve(l) }()
-	select {
-	case err := <-served:
-		return err
-	case <-ctx.Done():
-	}
-	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopWithin)
-	defer cancel()
-	err := srv.Shutdown(stopping)
-	if err != nil {
-		_ = srv.Close() // somebody holds on
-	}
-	if served := <-served; !errors.Is(served, http.ErrServerClosed) {
-		err = errors.Join(err, served)
-	}
-	return err
 }

@@ -44,7 +44,7 @@ func Encode(names Names, e Event) (*nats.Msg, error) {
 	key := e.key()
 	// One piece of memory for all values: thousands of events a second are told.
 	v := [...]string{specVersion, e.ID, string(e.Type), e.Source, key, e.Time.UTC().Format(time.RFC3339Nano), contentJSON}
-	return &nats.Msg{
+	msg := &nats.Msg{
 		Subject: names.subject(string(e.Type) + "." + key),
 		Header: nats.Header{
 			headerSpecVersion:     v[0:1:1],
@@ -58,7 +58,9 @@ func Encode(names Names, e Event) (*nats.Msg, error) {
 			jetstream.MsgIDHeader: v[1:2:2],
 		},
 		Data: body,
-	}, nil
+	}
+	e.Trace.writeEvent(msg.Header)
+	return msg, nil
 }
 
 // Decode reads the event that a message tells. It needs the message's subject, headers and data only, however
@@ -83,7 +85,7 @@ func Decode(names Names, msg *nats.Msg) (Event, error) {
 }
 
 func decodeAttributes(h nats.Header) (Event, error) {
-	e := Event{ID: h.Get(headerID), Type: Type(h.Get(headerType)), Source: h.Get(headerSource)}
+	e := Event{ID: h.Get(headerID), Type: Type(h.Get(headerType)), Source: h.Get(headerSource), Trace: ReadTrace(h)}
 	if v := h.Get(headerSpecVersion); !strings.HasPrefix(v, "1.") {
 		return Event{}, fmt.Errorf("%s is %.20q, want %s", headerSpecVersion, v, specVersion)
 	}

@@ -84,6 +84,9 @@ type Event struct {
 	// Time is when it happened, as the teller knows it.
 	Time time.Time
 	Data Data
+	// Trace is where in a distributed trace it happened, for a subscriber that goes on with it. It need not be the same each time
+	// the same event is told.
+	Trace Trace
 }
 
 // Data is an event's JSON body. Token events fill the first block and, where it applies, the

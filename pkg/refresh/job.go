@@ -20,6 +20,8 @@ type Job struct {
 	// Refused: a resource server has refused the access token of version NewerThan (401), so there is nothing left
 	// to lose by presenting the refresh token again.
 	Refused bool `json:"refused,omitempty"`
+	// Trace is whose work the job is, where somebody follows it. It travels in the message's headers.
+	Trace events.Trace `json:"-"`
 }
 
 // Encode returns the job's wire form.
