@@ -129,7 +129,7 @@ func (s *Server) InFlight() int {
 }
 
 // Writable is nil when outcomes can be expected to be kept.
-func (s *Server) Writable() error { return s.store.journal.Writable() }
+func (s *Server) Writable() error { return s.store.writable() }
 
 // Run serves until ctx ends. Then it takes no new attempt, finishes what is in flight, which the deadlines bound, and
 // releases socket and state directory. Outcomes that nobody acknowledged stay in the journal.
