@@ -66,6 +66,7 @@ A bad line is reported with its number and the rest goes on; the exit code is th
 		case err != nil:
 			return err
 		}
+		w.Teller = b.Notifier() // schedulers tell of every import, also where this is not heard
 		c.measureClock(cmd.Context(), b)
 		out := &importOutput{out: c.err}
 		look := func(name string) (*provider.Definition, bool) { d, ok := known[name]; return d, ok }

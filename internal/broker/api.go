@@ -128,6 +128,11 @@ func (b *Broker) Publisher() *events.Publisher {
 	}, b.names)
 }
 
+// Notifier returns a publisher that waits for nobody: for events that somebody else makes sure of.
+func (b *Broker) Notifier() *events.Publisher {
+	return events.NewPublisherTo(func(_ context.Context, msg *nats.Msg) error { return b.nc.PublishMsg(msg) }, b.names)
+}
+
 // replace stores msg when the last message on its subject is at revision (0: there is none), and returns the new
 // revision. Errors are those of refresh.Store's Put.
 func (b *Broker) replace(ctx context.Context, msg *nats.Msg, revision uint64) (uint64, error) {

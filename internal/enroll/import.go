@@ -83,7 +83,7 @@ type Report struct {
 
 // Import enrols a grant for each line. A bad line is reported and the rest goes on: bad are a line that is no such object,
 // an unknown provider, a credential that an earlier line has named (the earlier one counts), and a grant that its record has no
-// place for. Schedulers tell of each write when they see it. It keeps eight bytes and a line number for each credential of the input, and nothing else that grows.
+// place for. It keeps eight bytes and a line number for each credential of the input, and nothing else that grows.
 //
 // The import stops at the end of ctx, or when the store or the reader fails: no further line is read, those in hand are
 // finished, and the error says after which line it stopped. What is imported stays; importing it again gives each
@@ -216,7 +216,11 @@ func (im *importer) enroll(ctx context.Context, line importLine) error {
 	if im.cfg.Plan != nil {
 		return im.plan(ctx, line)
 	}
-	_, err := im.cfg.Writer.store(ctx, d, line.credential, line.grant, im.cfg.Writer.create)
+	w := im.cfg.Writer
+	stored, err := w.store(ctx, d, line.credential, line.grant, w.create)
+	if err == nil {
+		_ = w.tell(ctx, stored) // it is stored, and schedulers tell
+	}
 	return err
 }
 

@@ -57,13 +57,18 @@ func TestImport(t *testing.T) {
 	if !carol.RefreshAt.IsZero() || carol.ExpiresAt.IsZero() {
 		t.Errorf("carol, who cannot be refreshed, is due %s, ends %s", carol.RefreshAt, carol.ExpiresAt)
 	}
+	for range 3 {
+		if e := h.heard(t); e.Type != events.TokenUpdated || e.Data.Reason != events.ReasonEnrolled {
+			t.Errorf("told %+v", e)
+		}
+	}
 }
 
-// An import tells nobody: schedulers tell of every write that says so, and they can do it while it goes on.
-func TestImportLeavesTheTellingToSchedulers(t *testing.T) {
+// An import need not be heard: schedulers tell of every write that says so.
+func TestImportCountsWhatItCouldNotTell(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
-	h.writer.Teller = nil
+	h.writer.Teller = tellerFunc(func(events.Event) error { return errStore })
 	for _, token := range []string{"first", "second"} { // a new record, and one that is there
 		report, bad, err := imported(t, h.writer, strings.NewReader(`{"provider":"acme","account":"alice","refresh_token":"`+token+`"}`))
 		if err != nil || report.Imported != 1 {
