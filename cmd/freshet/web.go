@@ -10,9 +10,11 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/freshetdev/freshet/internal/app"
+	"github.com/freshetdev/freshet/internal/dashboard"
 	"github.com/freshetdev/freshet/internal/enroll"
 	"github.com/freshetdev/freshet/internal/flags"
 	"github.com/freshetdev/freshet/internal/web"
+	"github.com/freshetdev/freshet/pkg/events"
 	"github.com/freshetdev/freshet/pkg/refresh"
 	"github.com/freshetdev/freshet/pkg/seal"
 )
@@ -99,6 +101,13 @@ func (c *cli) runWeb(ctx context.Context, cfg web.Config) error {
 	cfg.Writer = &enroll.Writer{
 		Store: b, Teller: b.Publisher(), Source: "freshet/web", Now: b.Now,
 		Keys: refresh.Keys{Bucket: b.Names().TokensBucket(), Grant: grant, Access: access},
+	}
+	cfg.Dashboard = func(link func(context.Context, events.Credential) (string, error)) web.Dashboard {
+		d := dashboard.Config{Broker: b, Link: link, Log: cfg.Log}
+		if !cfg.AdminToken.IsZero() {
+			d.SignOut = web.SignOutPath
+		}
+		return dashboard.New(d)
 	}
 	return web.Run(ctx, cfg)
 }

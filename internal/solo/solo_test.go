@@ -112,7 +112,7 @@ func TestRunKeepsItsStoreToItself(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() {
-		ended <- solo.Run(ctx, solo.RunConfig{StoreDir: dir, Ready: func(env string) { ready <- env }})
+		ended <- solo.Run(ctx, solo.RunConfig{StoreDir: dir, Ready: func(env, _ string) { ready <- env }})
 	}()
 	var env string
 	select {

@@ -45,25 +45,34 @@ const maxLinkRequest = 64 << 10
 // AdminHandler serves programs that ask for links, and the dashboard, to whoever may.
 func (s *Server) AdminHandler() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("POST /v1/connect-links", s.makeLink)
+	mux.Handle("POST /v1/connect-links", s.guard(http.HandlerFunc(s.makeLink), s.refuseProgram))
+	shown := http.NotFoundHandler()
 	if s.dashboard != nil {
-		mux.Handle("/", s.dashboard)
+		shown = s.dashboard.Handler()
 	}
-	return s.guard(http.NewCrossOriginProtection().Handler(mux))
+	mux.Handle("/", s.guard(shown, s.refuseBrowser))
+	if !s.token.IsZero() && s.dashboard != nil {
+		mux.Handle("GET /assets/", shown)
+		mux.HandleFunc("GET "+signInPath, s.showSignIn)
+		mux.HandleFunc("POST "+signInPath, s.signIn)
+		mux.HandleFunc("POST "+SignOutPath, s.signOut)
+	}
+	checked := http.NewCrossOriginProtection().Handler(mux)
+	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		s.headers(w.Header())
+		checked.ServeHTTP(w, req)
+	})
 }
 
 // guard lets those through who may use the admin listener: with the token, where there is one; else those on this machine, by its own
 // name, so that no web page reaches it through a name that somebody made resolve to loopback. Client certificates were
-// checked before.
-func (s *Server) guard(next http.Handler) http.Handler {
+// checked before. Whoever has to show the token is left to refuse.
+func (s *Server) guard(next http.Handler, refuse http.HandlerFunc) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		s.headers(w.Header())
 		switch {
 		case !s.token.IsZero():
-			scheme, shown, _ := strings.Cut(req.Header.Get("Authorization"), " ")
-			if !strings.EqualFold(scheme, "Bearer") || !s.token.Equal(seal.NewSecret(strings.TrimSpace(shown))) {
-				w.Header().Set("WWW-Authenticate", `Bearer realm="freshet"`)
-				adminError(w, http.StatusUnauthorized, "show the admin token: Authorization: Bearer ...")
+			if !s.showsToken(req) {
+				refuse(w, req)
 				return
 			}
 		case req.TLS != nil && len(req.TLS.VerifiedChains) > 0:
@@ -73,6 +82,20 @@ func (s *Server) guard(next http.Handler) http.Handler {
 		}
 		next.ServeHTTP(w, req)
 	})
+}
+
+// showsToken reports whether a request has the token with it. Only for the dashboard a session is as good: see session.
+func (s *Server) showsToken(req *http.Request) bool {
+	scheme, shown, _ := strings.Cut(req.Header.Get("Authorization"), " ")
+	if strings.EqualFold(scheme, "Bearer") {
+		return s.token.Equal(seal.NewSecret(strings.TrimSpace(shown)))
+	}
+	return req.URL.Path != "/v1/connect-links" && s.signedIn(req, time.Now())
+}
+
+func (s *Server) refuseProgram(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("WWW-Authenticate", `Bearer realm="freshet"`)
+	adminError(w, http.StatusUnauthorized, "show the admin token: Authorization: Bearer ...")
 }
 
 // localHost reports whether a Host header names this machine.
