@@ -78,6 +78,9 @@ func (d *Dashboard) followRecords(ctx context.Context) error {
 func (d *Dashboard) seeRecord(s broker.Seen) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if d.ready {
+		defer d.hub.wake()
+	}
 	if s.Gone || s.Summary.State == refresh.StateDeleted {
 		d.index.Remove(s.Key)
 		return
@@ -88,9 +91,6 @@ func (d *Dashboard) seeRecord(s broker.Seen) {
 		}
 	}
 	d.index.Put(NewRow(s))
-	if d.ready {
-		d.hub.wake()
-	}
 }
 
 func (d *Dashboard) followProviders(ctx context.Context) error {

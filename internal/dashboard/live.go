@@ -15,10 +15,10 @@ import (
 const (
 	// mostListeners bounds the browsers that listen at once.
 	mostListeners = 64
-	// restBetween is how long a browser is left alone after it got something, however much happens.
-	restBetween = time.Second
-	// tellAgain is after how long parts are rendered again though nothing happened: times go by.
-	tellAgain = 5 * time.Second
+	// pace is how long a browser is left alone after it got something, however much happens.
+	pace = time.Second
+	// pacesToTell is after how many of them parts are rendered again though nothing happened: times go by.
+	pacesToTell = 5
 	// sayWithin is how long a browser may take to read what it is sent.
 	sayWithin = 10 * time.Second
 )
@@ -80,8 +80,8 @@ func (d *Dashboard) live(w http.ResponseWriter, req *http.Request) {
 	w.Header().Set("X-Accel-Buffering", "no") // a proxy that keeps it back would make it useless
 	l := listener{d: d, w: w, control: http.NewResponseController(w), page: page, said: make(map[string]uint64), seed: maphash.MakeSeed()}
 	_ = l.control.SetReadDeadline(time.Time{}) // a server's own, for requests, would end this; one that has none needs no other
-	for l.tell(req.Context()) == nil && l.wait(req.Context(), restBetween, nil) {
-		if !l.wait(req.Context(), tellAgain-restBetween, woken) {
+	for l.tell(req.Context()) == nil && l.wait(req.Context(), d.pace, nil) {
+		if !l.wait(req.Context(), (pacesToTell-1)*d.pace, woken) {
 			return
 		}
 	}

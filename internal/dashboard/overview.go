@@ -38,7 +38,7 @@ func tiles(s Survey) []tile {
 		stateTile(s, refresh.StateActive), stateTile(s, refresh.StateRetrying), stateTile(s, refresh.StateUncertain),
 		stateTile(s, refresh.StateReauthRequired),
 		{Label: "paused", Href: "/credentials?state=paused", Number: grouped(s.Paused), Sign: "Ⅱ"},
-		{Label: "ended unrenewed", Number: grouped(s.Expired), Class: "bad", Sign: "!"},
+		{Label: "token ended", Number: grouped(s.Expired), Class: "bad", Sign: "!"},
 	}
 	if n := s.States[0]; n > 0 {
 		states = append(states, tile{Label: "cannot be read", Href: "/credentials?state=" + stateBroken, Number: grouped(n), Class: "bad", Sign: "!"})

@@ -236,6 +236,8 @@ func span(d time.Duration) string {
 	switch {
 	case d < 100*time.Second:
 		return fmt.Sprintf("%d s", d/time.Second)
+	case d%time.Hour == 0 && d < 48*time.Hour:
+		return fmt.Sprintf("%d h", d/time.Hour)
 	case d < 100*time.Minute:
 		return fmt.Sprintf("%d min", d/time.Minute)
 	case d < 48*time.Hour:

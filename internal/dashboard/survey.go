@@ -8,8 +8,8 @@ import (
 )
 
 const (
-	// bins is how many bars a histogram has.
-	bins = 48
+	// bins is how many bars a histogram has; every horizon is whole seconds of them.
+	bins = 60
 	// horizons is how many there are.
 	horizons = 5
 	// needsShown is how many of those who need a person a Survey names.
@@ -18,7 +18,7 @@ const (
 
 // Horizons are how far the histograms of a Survey look ahead, the shortest first.
 func Horizons() [horizons]time.Duration {
-	return [...]time.Duration{2 * time.Minute, 15 * time.Minute, time.Hour, 6 * time.Hour, 24 * time.Hour}
+	return [...]time.Duration{time.Minute, 15 * time.Minute, time.Hour, 6 * time.Hour, 24 * time.Hour}
 }
 
 // Tally counts credentials.
