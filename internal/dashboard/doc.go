@@ -8,8 +8,8 @@
 // page is a list of parts, rendered here, readable without JavaScript. The same parts, rendered again, are what a browser
 // that listens gets (server-sent events), each only when it has changed. Lists are by page: the whole list is never sent.
 //
-// An Index costs about 80 bytes for a credential whose key has 30, so 80 MB for a million (BenchmarkIndex); a search through the
-// names of a million takes some 10 ms. The events cost what events.Replay remembers, 40 MB at most.
+// An Index costs about 75 bytes for a credential whose key has 30, so 75 MB for a million; a search through the names of a
+// million takes 10 to 25 ms (BenchmarkIndex). The events cost what events.Replay remembers, 40 MB at most.
 //
 // # Invariants
 //
