@@ -190,8 +190,8 @@ func (b board) lives(t *testing.T) {
 	b.freshet(t, "pause", "demo/user-01")
 	until(t, tab, `/^1\s+Ⅱ paused/.test(document.querySelector('#counts a[href$="state=paused"]').textContent)`)
 	b.freshet(t, "pause", "demo")
-	until(t, tab, `document.querySelector("#lanes").textContent.includes("paused") && document.querySelector("#lanes th a") !== window.lane`)
-	if !value[bool](t, tab, `document.activeElement === document.querySelector("#lanes th a")`) {
+	until(t, tab, `document.querySelector("#lanes").textContent.includes("paused")`)
+	if !value[bool](t, tab, `document.activeElement === window.lane && window.lane.isConnected`) {
 		t.Error("the focus was lost when the part was replaced")
 	}
 	b.freshet(t, "resume", "demo")

@@ -13,32 +13,57 @@
     state.dataset.kind = kind;
   };
 
-  // A person who is typing, choosing or selecting text there is not interrupted.
-  const busy = (part) => {
-    const active = document.activeElement;
-    if (part.contains(active) && active.matches("input, select, textarea")) return true;
+  // What is there becomes what is wanted, and stays the same thing where it can: the focus, a click that has begun, and what
+  // a screen reader has read outlive an update. Rows are told apart by their keys.
+  const patch = (there, wanted) => {
+    const known = new Map([...there.childNodes].filter((n) => n.dataset?.key).map((n) => [n.dataset.key, n]));
+    let at = there.firstChild;
+    const drop = () => {
+      const gone = at;
+      at = at.nextSibling;
+      gone.remove();
+    };
+    for (const want of [...wanted.childNodes]) {
+      const key = want.dataset?.key;
+      const same = key && known.get(key);
+      if (same && same.parentNode === there) while (at && at !== same) drop();
+      if (!at || at.nodeName !== want.nodeName || at.dataset?.key !== key) {
+        there.insertBefore(want, at);
+        continue;
+      }
+      if (at.nodeType === Node.ELEMENT_NODE) {
+        for (const { name } of [...at.attributes]) if (!want.hasAttribute(name)) at.removeAttribute(name);
+        for (const { name, value } of want.attributes) if (at.getAttribute(name) !== value) at.setAttribute(name, value);
+        patch(at, want);
+      } else if (at.data !== want.data) at.data = want.data;
+      at = at.nextSibling;
+    }
+    while (at) drop();
+  };
+
+  // Text that a person is selecting stays; what came meanwhile is shown afterwards.
+  const held = new Map();
+  const selecting = (part) => {
     const chosen = getSelection();
     return !chosen.isCollapsed && part.contains(chosen.anchorNode);
   };
-
-  // What had the focus has it again: the same id, or the same link.
-  const same = (part, was) => {
-    if (!was) return null;
-    if (was.id) return document.getElementById(was.id);
-    if (was.hasAttribute("href")) return part.querySelector(`[href="${CSS.escape(was.getAttribute("href"))}"]`);
-    return was.matches(".wide") ? part.querySelector(".wide") : null;
+  const put = (id, html) => {
+    const part = document.getElementById(id);
+    held.delete(id);
+    if (!part) return;
+    if (selecting(part)) {
+      held.set(id, html);
+      return;
+    }
+    const wanted = document.createElement("template");
+    wanted.innerHTML = html;
+    patch(part, wanted.content);
   };
+  document.addEventListener("selectionchange", () => [...held].forEach(([id, html]) => put(id, html)));
 
   const replace = (event) => {
     const { id, html } = JSON.parse(event.data);
-    const part = document.getElementById(id);
-    if (!part || busy(part)) return;
-    const was = part.contains(document.activeElement) ? document.activeElement : null;
-    const scrolled = part.querySelector(".wide")?.scrollLeft ?? 0;
-    part.innerHTML = html;
-    const region = part.querySelector(".wide");
-    if (region) region.scrollLeft = scrolled;
-    same(part, was)?.focus({ preventScroll: true });
+    put(id, html);
   };
 
   const close = () => {
