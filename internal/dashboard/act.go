@@ -24,7 +24,7 @@ func formValue(w http.ResponseWriter, req *http.Request, name string) string {
 // linkView is a link that was made.
 type linkView struct{ Name, Href, URL string }
 
-// connect makes a connect link: POST /connect, name=PROVIDER/ACCOUNT.
+// connect makes a connect link: POST /links, name=PROVIDER/ACCOUNT.
 func (d *Dashboard) connect(w http.ResponseWriter, req *http.Request) {
 	c, err := events.ParseCredential(formValue(w, req, "name"))
 	if err == nil && d.cfg.Link == nil {

@@ -85,7 +85,7 @@ func (d *Dashboard) Handler() http.Handler {
 	}
 	mux.HandleFunc("GET /live", d.live)
 	mux.Handle("GET "+assetPath, assets())
-	mux.HandleFunc("POST /connect", d.connect)
+	mux.HandleFunc("POST /links", d.connect)
 	mux.HandleFunc("POST /lane", d.changeLane)
 	mux.HandleFunc("/", func(w http.ResponseWriter, req *http.Request) { d.fail(w, req, errNoPage) })
 	return headers(http.NewCrossOriginProtection().Handler(mux))

@@ -86,7 +86,7 @@ func TestConnectLinks(t *testing.T) {
 	t.Parallel()
 	k := newDesk(t, nil)
 	form := url.Values{"name": {"acme/tenant/carol"}}
-	p := k.do(http.MethodPost, "/connect", form, map[string]string{"Sec-Fetch-Site": "same-origin"})
+	p := k.do(http.MethodPost, "/links", form, map[string]string{"Sec-Fetch-Site": "same-origin"})
 	if p.status != http.StatusCreated || !strings.Contains(p.body, `value="https://connect.example.com/connect/acme?link=sealed"`) {
 		t.Errorf("%d %s", p.status, p.body)
 	}
@@ -96,12 +96,12 @@ func TestConnectLinks(t *testing.T) {
 		header       map[string]string
 		status       int
 	}{
-		"another site":             {http.MethodPost, "/connect", form, map[string]string{"Sec-Fetch-Site": "cross-site"}, 403},
-		"another origin, old ways": {http.MethodPost, "/connect", form, map[string]string{"Origin": "https://evil.test"}, 403},
+		"another site":             {http.MethodPost, "/links", form, map[string]string{"Sec-Fetch-Site": "cross-site"}, 403},
+		"another origin, old ways": {http.MethodPost, "/links", form, map[string]string{"Origin": "https://evil.test"}, 403},
 		"a lane, another site":     {http.MethodPost, "/lane", url.Values{"provider": {"acme"}, "do": {"pause"}}, map[string]string{"Sec-Fetch-Site": "same-site"}, 403},
-		"an address":               {http.MethodGet, "/connect?name=acme/alice", nil, nil, 404},
-		"a form in an address":     {http.MethodPost, "/connect?name=acme/alice", url.Values{}, nil, 400},
-		"no name":                  {http.MethodPost, "/connect", url.Values{"name": {"x"}}, nil, 400},
+		"an address":               {http.MethodGet, "/links?name=acme/alice", nil, nil, 404},
+		"a form in an address":     {http.MethodPost, "/links?name=acme/alice", url.Values{}, nil, 400},
+		"no name":                  {http.MethodPost, "/links", url.Values{"name": {"x"}}, nil, 400},
 		"nothing to do":            {http.MethodPost, "/lane", url.Values{"provider": {"acme"}}, nil, 404},
 		"nobody's lane":            {http.MethodPost, "/lane", url.Values{"provider": {"nosuch"}, "do": {"pause"}}, nil, 404},
 	} {
@@ -139,7 +139,7 @@ func TestWithoutHandsThePagesOnlyShow(t *testing.T) {
 			t.Errorf("%s has a form", path)
 		}
 	}
-	for path, form := range map[string]url.Values{"/connect": {"name": {"acme/alice"}}, "/lane": {"provider": {"acme"}, "do": {"pause"}}} {
+	for path, form := range map[string]url.Values{"/links": {"name": {"acme/alice"}}, "/lane": {"provider": {"acme"}, "do": {"pause"}}} {
 		if p := k.do(http.MethodPost, path, form, nil); p.status != http.StatusNotFound {
 			t.Errorf("%s: %d", path, p.status)
 		}
