@@ -71,39 +71,38 @@ func refreshes(n int) string {
 	return grouped(n) + " refreshes"
 }
 
-// outcomeChart shows what attempts came to, minute by minute.
-func outcomeChart(all []Outcomes) chart {
+// outcomeChart shows what attempts came to.
+func outcomeChart(back time.Duration, bars [outcomeBars]Outcomes) chart {
 	c := chart{
-		Left: "an hour ago", Right: "now", Width: outcomeMinutes * barStep,
+		Left: span(back) + " ago", Right: "now", Width: outcomeBars * barStep,
 		Key: []legend{{"ok", "renewed"}, {"warn", "failed, tried again"}, {"bad", "rejected, or misconfigured"}},
 	}
-	var total Outcomes
 	most := 0
-	for _, o := range all {
-		total.add(o)
+	for _, o := range bars {
 		most = max(most, o.total())
 	}
 	if most == 0 {
 		c.Text = "No attempt in the last hour."
 		return c
 	}
-	for i, o := range all {
+	for i, o := range bars {
 		c.stack(i, o, most)
 	}
+	total := sumUp(bars)
 	c.Top = grouped(most)
 	c.Text = fmt.Sprintf("In the last hour %s renewed, %s failed and tried again, %s rejected or misconfigured.",
 		grouped(total.Renewed), grouped(total.Passing), grouped(total.Failing))
 	return c
 }
 
-// stack puts the bars of one minute on each other.
+// stack puts the parts of one bar on each other.
 func (c *chart) stack(i int, o Outcomes, most int) {
-	title := fmt.Sprintf("%d min ago: %d renewed, %d tried again, %d rejected", outcomeMinutes-1-i, o.Renewed, o.Passing, o.Failing)
+	title := fmt.Sprintf("%d renewed, %d tried again, %d rejected", o.Renewed, o.Passing, o.Failing)
 	y := chartHeight
 	for _, b := range []struct {
 		n     int
 		class string
-	}{{o.Renewed, "ok"}, {o.Passing, "warn"}, {o.Failing, "bad"}} {
+	}{{o.Failing, "bad"}, {o.Passing, "warn"}, {o.Renewed, "ok"}} {
 		if h := min(height(b.n, most), y); h > 0 {
 			y -= h
 			c.Rects = append(c.Rects, rect{i * barStep, y, barWidth, h, b.class, title})

@@ -1,7 +1,6 @@
 package dashboard
 
 import (
-	"slices"
 	"sync"
 	"time"
 
@@ -12,9 +11,11 @@ import (
 const (
 	// eventsKept is how many events the pages can show.
 	eventsKept = 1000
-	// outcomeWindow is how far back outcomes are counted, a minute at a time.
-	outcomeWindow  = time.Hour
-	outcomeMinutes = int(outcomeWindow / time.Minute)
+	// outcomeBars is how many bars a chart of outcomes has.
+	outcomeBars = 60
+	// outcomeWindow is how far back outcomes are counted, a minute to a bar. What began just now is shown in shorter bars.
+	outcomeWindow = outcomeBars * time.Minute
+	shortWindow   = outcomeBars * 10 * time.Second
 )
 
 // Outcomes counts what attempts came to.
@@ -29,16 +30,19 @@ type history struct {
 	mu       sync.Mutex
 	last     []events.Event // the newest at next-1
 	next     int
-	outcomes map[string]*minutes // by provider
+	outcomes map[string]*counts // by provider
 }
 
-// minutes are counts for each minute of the window; number i is for a minute of Unix time that is i modulo the window.
-type minutes struct {
-	at [outcomeMinutes]int64
-	n  [outcomeMinutes]Outcomes
+// counts are of one provider, over both windows.
+type counts struct{ long, short window }
+
+// window counts for each bar; number i is for a time whose number, in bars since 1970, is i modulo their number.
+type window struct {
+	at [outcomeBars]int64
+	n  [outcomeBars]Outcomes
 }
 
-func newHistory() history { return history{outcomes: make(map[string]*minutes)} }
+func newHistory() history { return history{outcomes: make(map[string]*counts)} }
 
 func (h *history) clear() {
 	h.mu.Lock()
@@ -62,26 +66,46 @@ func (h *history) add(e events.Event) {
 }
 
 func (h *history) count(e events.Event) {
-	m := h.outcomes[e.Data.Provider]
-	if m == nil {
-		m = new(minutes)
-		h.outcomes[e.Data.Provider] = m
+	c := h.outcomes[e.Data.Provider]
+	if c == nil {
+		c = new(counts)
+		h.outcomes[e.Data.Provider] = c
 	}
-	minute := e.Time.Unix() / 60
-	i := minute % int64(outcomeMinutes)
-	if m.at[i] < minute {
-		m.at[i], m.n[i] = minute, Outcomes{}
-	}
-	if m.at[i] > minute {
-		return // told late, of an hour ago
-	}
+	var one Outcomes
 	switch refresh.Class(e.Data.Class) {
 	case refresh.ClassRejected, refresh.ClassMisconfigured, refresh.ClassLocal:
-		m.n[i].Failing++
+		one.Failing = 1
 	case refresh.ClassTransient, refresh.ClassThrottled, refresh.ClassUnknown:
-		m.n[i].Passing++
+		one.Passing = 1
 	default:
-		m.n[i].Renewed++
+		one.Renewed = 1
+	}
+	c.long.add(barOf(e.Time, outcomeWindow), one)
+	c.short.add(barOf(e.Time, shortWindow), one)
+}
+
+// barOf numbers the bars of a window since 1970.
+func barOf(t time.Time, long time.Duration) int64 {
+	return t.Unix() / int64(long/outcomeBars/time.Second)
+}
+
+// add counts in a bar, unless it is told so late that another has its place.
+func (w *window) add(bar int64, o Outcomes) {
+	i := bar % outcomeBars
+	if w.at[i] < bar {
+		w.at[i], w.n[i] = bar, Outcomes{}
+	}
+	if w.at[i] == bar {
+		w.n[i].add(o)
+	}
+}
+
+// addTo adds up what lies at most a window before the bar of now.
+func (w *window) addTo(all *[outcomeBars]Outcomes, now int64) {
+	for i, at := range w.at {
+		if back := now - at; back >= 0 && back < outcomeBars {
+			all[outcomeBars-1-back].add(w.n[i])
+		}
 	}
 }
 
@@ -101,23 +125,29 @@ func (h *history) recent(limit int, match func(events.Event) bool) (found []even
 	return found
 }
 
-// lastHour returns the counts of each minute, the present one last, of one provider or, for "", of all.
-func (h *history) lastHour(name string, now time.Time) []Outcomes {
+// lately returns the counts of each bar, the present one last, of one provider or, for "", of all; and how far back they go: an
+// hour, or less where there is nothing older.
+func (h *history) lately(name string, now time.Time) (back time.Duration, bars [outcomeBars]Outcomes) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	all := make([]Outcomes, outcomeMinutes)
-	minute := now.Unix() / 60
-	for of, m := range h.outcomes {
-		if name != "" && of != name {
-			continue
-		}
-		for i, at := range m.at {
-			if back := int(minute - at); back >= 0 && back < outcomeMinutes {
-				all[outcomeMinutes-1-back].add(m.n[i])
-			}
+	var long, short [outcomeBars]Outcomes
+	for of, c := range h.outcomes {
+		if name == "" || of == name {
+			c.long.addTo(&long, barOf(now, outcomeWindow))
+			c.short.addTo(&short, barOf(now, shortWindow))
 		}
 	}
-	return slices.Clip(all)
+	if sumUp(long) == sumUp(short) {
+		return shortWindow, short
+	}
+	return outcomeWindow, long
+}
+
+func sumUp(bars [outcomeBars]Outcomes) (o Outcomes) {
+	for _, b := range bars {
+		o.add(b)
+	}
+	return o
 }
 
 func (o *Outcomes) add(n Outcomes) {

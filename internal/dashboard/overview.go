@@ -26,7 +26,7 @@ func (d *Dashboard) overview(ctx context.Context, _ url.Values) (page, error) {
 		{ID: "needs", Heading: "Needs a person", Template: "needs", Class: "half", Live: true, Data: d.needs(s)},
 		{ID: "schedule", Heading: "Refreshes ahead", Template: "chart", Class: "half", Live: true, Data: scheduleChart(s, now)},
 		{ID: "lanes", Heading: "Lanes", Template: "lanes", Class: "half", Live: true, Data: d.laneViews(ctx, d.firstNames())},
-		{ID: "outcomes", Heading: "Outcomes", Template: "chart", Class: "half", Live: true, Data: outcomeChart(d.past.lastHour("", now))},
+		{ID: "outcomes", Heading: "Outcomes", Template: "chart", Class: "half", Live: true, Data: outcomeChart(d.past.lately("", now))},
 		{ID: "recent", Heading: "Recent events", Template: "events", Class: "all", Live: true, Data: d.recent(recentShown, func(events.Event) bool { return true })},
 	}}, nil
 }

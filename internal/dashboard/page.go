@@ -234,10 +234,12 @@ func relative(t, now time.Time) moment {
 // span writes a duration in one unit, or in two where that says much more.
 func span(d time.Duration) string {
 	switch {
+	case d%time.Hour == 0 && d > 0 && d < 48*time.Hour:
+		return fmt.Sprintf("%d h", d/time.Hour)
+	case d%time.Minute == 0 && d > 0 && d < 100*time.Minute:
+		return fmt.Sprintf("%d min", d/time.Minute)
 	case d < 100*time.Second:
 		return fmt.Sprintf("%d s", d/time.Second)
-	case d%time.Hour == 0 && d < 48*time.Hour:
-		return fmt.Sprintf("%d h", d/time.Hour)
 	case d < 100*time.Minute:
 		return fmt.Sprintf("%d min", d/time.Minute)
 	case d < 48*time.Hour:

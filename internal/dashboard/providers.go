@@ -55,7 +55,7 @@ func (d *Dashboard) laneViews(ctx context.Context, names []string) (all []laneVi
 		if t := s.Providers[name]; t != nil {
 			v.Total, v.Needs = grouped(t.Total), grouped(t.In(refresh.StateReauthRequired))
 		}
-		v.Outcomes = outcomeChart(d.past.lastHour(name, now))
+		v.Outcomes = outcomeChart(d.past.lately(name, now))
 		all = append(all, v)
 	}
 	return all
