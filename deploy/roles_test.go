@@ -209,7 +209,7 @@ func (w *world) dashboard(b *broker.Broker) {
 	w.must(err)
 	all := bufio.NewScanner(resp.Body)
 	all.Buffer(nil, 1<<20)
-	missing := []string{"renewed, ", " of 65<", "acme/alice"}
+	missing := []string{"renewed, ", " of 65", "acme/alice"}
 	for len(missing) > 0 && all.Scan() {
 		missing = slices.DeleteFunc(missing, func(text string) bool { return strings.Contains(all.Text(), text) })
 		if strings.Contains(all.Text(), "cannot be followed") {
