@@ -13,6 +13,8 @@ import (
 	"image/draw"
 	"image/png"
 	"maps"
+	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -52,7 +54,11 @@ func TestPictures(t *testing.T) {
 	b.dev.await(t, "somebody who has to agree again", func(line string) bool {
 		return strings.Contains(line, "token.reauth_required") && strings.Contains(line, "ledger/")
 	})
-	b.freshet(t, "pause", "ledger", "--reason", "month end", "--for", "2h")
+	paused, err := http.PostForm(b.at+"/lane", url.Values{"provider": {"ledger"}, "do": {"pause"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	paused.Body.Close()
 	b.freshet(t, "pause", "demo/user-017")
 	for name, shot := range map[string]struct {
 		path          string
