@@ -206,7 +206,7 @@ func TestRunStartsWithoutAnIssuer(t *testing.T) {
 	go func() {
 		ended <- solo.Run(ctx, solo.RunConfig{
 			StoreDir: t.TempDir(), Providers: []provider.Definition{define("acme"), whole}, Log: zerolog.New(log),
-			Ready: func(env string) { ready <- env },
+			Ready: func(env, _ string) { ready <- env },
 		})
 	}()
 	select {
