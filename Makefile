@@ -1,4 +1,4 @@
-.PHONY: help test race lint interop alerts evidence evidence-short bench dev ci build
+.PHONY: help test race lint interop alerts evidence evidence-short bench pictures dev ci build
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -30,6 +30,9 @@ evidence-short: ## the same in a few minutes, as the gate does
 
 bench: ## every benchmark once, so that they keep working
 	go test -run '^$$' -bench . -benchtime 1x ./...
+
+pictures: ## the pictures of the documents, taken with Chromium from a freshet dev at work
+	cd interop && go test -tags pictures -run 'TestPictures$$' .
 
 build: ## static, stripped binaries in ./bin
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o bin/freshet ./cmd/freshet

@@ -1,6 +1,7 @@
 package deploy_test
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -18,6 +19,7 @@ import (
 	"github.com/freshetdev/freshet/internal/app"
 	"github.com/freshetdev/freshet/internal/authserver"
 	"github.com/freshetdev/freshet/internal/broker"
+	"github.com/freshetdev/freshet/internal/dashboard"
 	"github.com/freshetdev/freshet/internal/enroll"
 	"github.com/freshetdev/freshet/internal/web"
 	"github.com/freshetdev/freshet/pkg/events"
@@ -189,9 +191,42 @@ func (w *world) wayToAProviderAndBack() {
 	if shown.Code != http.StatusSeeOther {
 		w.t.Errorf("the link: %d", shown.Code)
 	}
+	w.dashboard(b)
 	w.must(b.CreateEnrollment(w.t.Context(), "state_x", []byte("sealed"), time.Minute))
 	_, err = b.TakeEnrollment(w.t.Context(), "state_x", func([]byte) error { return nil })
 	w.must(err)
+}
+
+// dashboard shows how it is, by what its user may read.
+func (w *world) dashboard(b *broker.Broker) {
+	w.t.Helper()
+	board := dashboard.New(dashboard.Config{Broker: b})
+	ctx, cancel := context.WithCancel(w.t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- board.Run(ctx) }()
+	srv := httptest.NewServer(board.Handler())
+	resp, err := srv.Client().Get(srv.URL + "/live?page=/")
+	w.must(err)
+	all := bufio.NewScanner(resp.Body)
+	all.Buffer(nil, 1<<20)
+	missing := []string{"renewed, ", " of 65", "acme/alice"}
+	for len(missing) > 0 && all.Scan() {
+		missing = slices.DeleteFunc(missing, func(text string) bool { return strings.Contains(all.Text(), text) })
+		if strings.Contains(all.Text(), "cannot be followed") {
+			w.t.Errorf("the dashboard: %s", all.Text())
+			break
+		}
+	}
+	resp.Body.Close()
+	resp, err = srv.Client().Get(srv.URL + "/credential?name=acme/bob")
+	w.must(err)
+	resp.Body.Close()
+	if len(missing) > 0 || resp.StatusCode != http.StatusOK {
+		w.t.Errorf("the dashboard lacks %q; a credential: %s", missing, resp.Status)
+	}
+	cancel()
+	w.must(<-ended)
+	srv.Close()
 }
 
 // importExpired brings a grant whose access token has ended, so that it is due at once.

@@ -22,6 +22,7 @@ func (c *cli) runCommand() *cobra.Command {
 
 The store directory holds everything: NATS, the journal, the keysets. Back it up; keep the keysets apart as well.`,
 		Example: `  freshet run --store ./store -f providers.yaml
+  freshet run --store ./store -f providers.yaml --web 127.0.0.1:8481
   source ./store/env; freshet login acme/alice      from another terminal`,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
 			if err := cfg.Validate(); err != nil {
@@ -35,8 +36,11 @@ The store directory holds everything: NATS, the journal, the keysets. Back it up
 					return err
 				}
 			}
-			cfg.Ready = func(env string) {
+			cfg.Ready = func(env, dashboard string) {
 				fmt.Fprintf(c.err, "freshet runs, until Ctrl-C; in another terminal: source %s\n", env)
+				if dashboard != "" {
+					fmt.Fprintf(c.err, "dashboard: %s\n", dashboard)
+				}
 			}
 			return shown(cmd.Context(), &shows, show{"run", cfg.Log}, func(ctx context.Context, t *telemetry.Telemetry) error {
 				cfg.Telemetry = t
@@ -49,8 +53,9 @@ The store directory holds everything: NATS, the journal, the keysets. Back it up
 	fs.StringVarP(&file, "file", "f", "", "provider definitions to apply first; - reads standard input")
 	fs.BoolVar(&cfg.MoveGrants, "move-grants", false, moveGrantsUsage)
 	fs.IntVar(&cfg.Port, "nats-port", 4222, "NATS `port` on loopback; 0: a free one")
+	fs.StringVar(&cfg.Web, "web", "", "serve the dashboard, and the pages to connect accounts, at this `address` on loopback, such as 127.0.0.1:8481")
 	fs.StringVar(&common.LogLevel, "log-level", "info", "least level logged: debug, info, warn or error")
-	flags.Own(fs, "store", "log-level")
+	flags.Own(fs, "store", "web", "log-level")
 	shows.Register(fs)
 	shows.RegisterTracing(fs)
 	return cmd

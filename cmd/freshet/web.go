@@ -9,11 +9,13 @@ import (
 
 	"github.com/freshetdev/freshet/internal/app"
 	"github.com/freshetdev/freshet/internal/broker"
+	"github.com/freshetdev/freshet/internal/dashboard"
 	"github.com/freshetdev/freshet/internal/enroll"
 	"github.com/freshetdev/freshet/internal/flags"
 	"github.com/freshetdev/freshet/internal/listen"
 	"github.com/freshetdev/freshet/internal/telemetry"
 	"github.com/freshetdev/freshet/internal/web"
+	"github.com/freshetdev/freshet/pkg/events"
 	"github.com/freshetdev/freshet/pkg/refresh"
 )
 
@@ -28,15 +30,15 @@ func (c *cli) webCommand() *cobra.Command {
 account; whoever opens it agrees at the provider and comes back, and the credential is stored. Any number of instances
 may serve one address.
 
-Register PUBLIC-URL/connect/PROVIDER/callback as a redirect URI with each provider. The admin listener is on loopback; beyond
-it, it needs TLS, and a token or client certificates.`
+Register PUBLIC-URL/connect/PROVIDER/callback as a redirect URI with each provider. The admin listener, which has the dashboard
+as well, is on loopback; beyond it, it needs TLS, and a token or client certificates.`
 	c.keys.Register(cmd.Flags())
 	fs := cmd.Flags()
 	fs.StringVar(&cfg.Public.Address, "listen", "127.0.0.1:8480", "`address` for people: /connect/ and nothing else")
 	fs.StringVar(&cfg.PublicURL, "public-url", "", "what people reach --listen by, such as https://connect.example.com; default: its address, on loopback")
 	fs.StringVar(&cfg.Public.CertFile, "tls-cert", "", "`file` with the certificate of --listen; without, a proxy before it ends TLS")
 	fs.StringVar(&cfg.Public.KeyFile, "tls-key", "", "`file` with its key")
-	fs.StringVar(&cfg.Admin.Address, "admin-listen", "127.0.0.1:8481", "`address` for programs that ask for links")
+	fs.StringVar(&cfg.Admin.Address, "admin-listen", "127.0.0.1:8481", "`address` of the dashboard, and for programs that ask for links")
 	fs.StringVar(&cfg.Admin.CertFile, "admin-tls-cert", "", "`file` with the certificate of --admin-listen")
 	fs.StringVar(&cfg.Admin.KeyFile, "admin-tls-key", "", "`file` with its key")
 	fs.StringVar(&cfg.Admin.ClientCAFile, "admin-client-ca", "", "`file` with the authorities of the client certificates that --admin-listen asks for")
@@ -94,5 +96,12 @@ func serveWeb(ctx context.Context, t *telemetry.Telemetry, nc *nats.Conn, at bro
 	defer app.ShowBroker(t, b)()
 	cfg.Writer.Store, cfg.Writer.Teller, cfg.Writer.Now = b, b.Publisher(), b.Now
 	cfg.Ready = func(string, string) { begun() }
+	cfg.Dashboard = func(link func(context.Context, events.Credential) (string, error)) web.Dashboard {
+		d := dashboard.Config{Broker: b, Link: link, Log: cfg.Log}
+		if !cfg.AdminToken.IsZero() {
+			d.SignOut = web.SignOutPath
+		}
+		return dashboard.New(d)
+	}
 	return web.Run(ctx, cfg)
 }

@@ -32,6 +32,7 @@ func (d *dev) banner(env string) {
 	line("Processes", "scheduler-1, worker-1, worker-2")
 	line("Credentials", "%d, enrolled by authorization code + PKCE", d.cfg.Credentials)
 	line("Data", "%s, removed at the end", d.node.dir)
+	line("Dashboard", "%s", d.dashboard)
 	line("Ends", "%s", d.ends())
 	fmt.Fprintf(w, "\n  Try next, in another terminal (the first line makes the command freshet work there):\n\n    source %s\n", env)
 	for _, t := range tries(devProvider + "/" + d.accounts[0]) {

@@ -2,12 +2,18 @@ package solo
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
+	"log"
 	"net"
 	"net/http"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/freshetdev/freshet/internal/broker"
+	"github.com/freshetdev/freshet/internal/dashboard"
 	"github.com/freshetdev/freshet/internal/enroll"
 	"github.com/freshetdev/freshet/internal/web"
 	"github.com/freshetdev/freshet/pkg/events"
@@ -16,20 +22,70 @@ import (
 // demoVisitor is the account that dev's connect link is for.
 const demoVisitor = "you"
 
-// startWeb serves the pages of `freshet web` on loopback, and makes a link to try.
-func (d *dev) startWeb(ctx context.Context, b *broker.Broker) (stop func(), err error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+// operator is who pauses lanes in the dashboard.
+const operator = "operator:dashboard"
+
+// pages are the dashboard, and those on which people connect their accounts, on one listener on loopback.
+type pages struct {
+	*web.Server
+	address string // http://HOST:PORT
+	group   errgroup.Group
+	cancel  context.CancelFunc
+	srv     *http.Server
+}
+
+// servePages starts them. The end of ctx is not theirs: stop is.
+func (n *node) servePages(ctx context.Context, b *broker.Broker, address, source string) (*pages, error) {
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
 	if err != nil {
-		return nil, fmt.Errorf("listen for connect links: %w", err)
+		return nil, fmt.Errorf("listen for the dashboard: %w", err)
 	}
-	s := web.New(web.Config{Broker: b, PublicURL: "http://" + l.Addr().String(), Log: d.cfg.Log, Writer: &enroll.Writer{
-		Store: b, Teller: b.Publisher(), Keys: d.node.keys(b), Source: "freshet/dev", Now: b.Now,
-	}})
-	srv := &http.Server{Handler: s.PublicHandler(), ReadHeaderTimeout: 10 * time.Second}
-	served := make(chan error, 1)
-	go func() { served <- srv.Serve(l) }()
-	stop = func() { _ = srv.Close(); <-served; s.Close() }
-	if d.link, err = s.Link(ctx, events.Credential{Provider: devProvider, Account: demoVisitor}); err != nil {
+	p := &pages{address: "http://" + l.Addr().String()}
+	var board web.Dashboard
+	p.Server = web.New(web.Config{
+		Broker: b, PublicURL: p.address, Log: n.log,
+		Writer: &enroll.Writer{Store: b, Teller: b.Publisher(), Keys: n.keys(b), Source: source, Now: b.Now},
+		Dashboard: func(link func(context.Context, events.Credential) (string, error)) web.Dashboard {
+			board = dashboard.New(dashboard.Config{Broker: b, Link: link, Operator: operator, Log: n.log})
+			return board
+		},
+	})
+	mux := http.NewServeMux()
+	mux.Handle("/connect/", p.PublicHandler())
+	mux.Handle("/", p.AdminHandler())
+	p.srv = &http.Server{
+		Handler: mux, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute,
+		ErrorLog: log.New(io.Discard, "", 0), // it would quote requests
+	}
+	ctx, p.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	p.group.Go(func() error { return board.Run(ctx) })
+	p.group.Go(func() error {
+		if err := p.srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			return err
+		}
+		return nil
+	})
+	return p, nil
+}
+
+// stop ends them and waits.
+func (p *pages) stop() error {
+	p.cancel()
+	_ = p.srv.Close() // what is under way does not matter here
+	err := p.group.Wait()
+	p.Close()
+	return err
+}
+
+// startWeb serves the pages and makes a link to try.
+func (d *dev) startWeb(ctx context.Context, b *broker.Broker) (stop func(), err error) {
+	p, err := d.node.servePages(ctx, b, "127.0.0.1:0", "freshet/dev")
+	if err != nil {
+		return nil, err
+	}
+	stop = func() { _ = p.stop() } // a page that cannot be served changes no judgement
+	d.dashboard = p.address
+	if d.link, err = p.Link(ctx, events.Credential{Provider: devProvider, Account: demoVisitor}); err != nil {
 		stop()
 		return nil, fmt.Errorf("make a connect link: %w", err)
 	}

@@ -75,15 +75,16 @@ const devProvider = "demo"
 
 // dev is a run of `freshet dev`.
 type dev struct {
-	cfg      DevConfig
-	node     *node
-	auth     *authserver.Server
-	authURL  string
-	accounts []string
-	counts   *counts
-	printer  *printer
-	link     string    // connects an account in a browser
-	over     time.Time // when it was told to end; what ends later is not missed
+	cfg       DevConfig
+	node      *node
+	auth      *authserver.Server
+	authURL   string
+	accounts  []string
+	counts    *counts
+	printer   *printer
+	link      string    // connects an account in a browser
+	dashboard string    // where it is
+	over      time.Time // when it was told to end; what ends later is not missed
 }
 
 // ErrAuthPortTaken: something else listens on the authorization server's port.

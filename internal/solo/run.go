@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"path/filepath"
 
 	"github.com/rs/zerolog"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/freshetdev/freshet/internal/app"
 	"github.com/freshetdev/freshet/internal/embedded"
 	"github.com/freshetdev/freshet/internal/telemetry"
 	"github.com/freshetdev/freshet/pkg/provider"
@@ -21,11 +23,13 @@ type RunConfig struct {
 	// MoveGrants: where a token URL has changed, the grants that there are go to the new one.
 	MoveGrants bool
 	Port       int // of NATS, on loopback; 0: a free one
-	Log        zerolog.Logger
+	// Web is where the dashboard and the pages to connect accounts are, a host and a port on loopback. "": nowhere.
+	Web string
+	Log zerolog.Logger
 	// Telemetry shows what it does. Optional.
 	Telemetry *telemetry.Telemetry
-	// Ready is told where the environment file is once everything runs. Optional.
-	Ready func(envFile string)
+	// Ready is told where the environment file and the dashboard, if any, are once everything runs. Optional.
+	Ready func(envFile, dashboard string)
 }
 
 // Validate reports everything that is wrong, by the names of the command's flags.
@@ -34,7 +38,22 @@ func (c RunConfig) Validate() error {
 	if c.StoreDir == "" {
 		noStore = errors.New("no store: give --store DIR")
 	}
-	return errors.Join(noStore, validPort("--nats-port", c.Port))
+	return errors.Join(noStore, validPort("--nats-port", c.Port), validWeb(c.Web))
+}
+
+// validWeb refuses what others could reach: here nobody asks who comes.
+func validWeb(address string) error {
+	if address == "" {
+		return nil
+	}
+	host, _, err := net.SplitHostPort(address)
+	switch {
+	case err != nil:
+		return fmt.Errorf("--web %q: want HOST:PORT", address)
+	case !provider.Loopback(host):
+		return fmt.Errorf("--web %s: want an address on loopback, such as 127.0.0.1:8481; freshet web serves beyond it, with TLS and a token", address)
+	}
+	return nil
 }
 
 // Run runs scheduler, worker and a persistent NATS until ctx ends. A provider of which nothing is known, and whose issuer cannot be asked,
@@ -66,17 +85,17 @@ func Run(ctx context.Context, cfg RunConfig) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return n.applyLater(ctx, later, cfg.MoveGrants) })
 	g.Go(func() error {
-		return n.runProcesses(ctx, func() {
+		return n.runProcesses(ctx, cfg.Web, func(dashboard string) {
 			if cfg.Ready != nil {
-				cfg.Ready(env)
+				cfg.Ready(env, dashboard)
 			}
 		})
 	})
 	return g.Wait()
 }
 
-// runProcesses runs a scheduler and a worker until ctx ends or one of them fails.
-func (n *node) runProcesses(ctx context.Context, started func()) error {
+// runProcesses runs a scheduler, a worker and, where there is an address for them, the pages until ctx ends or one of them fails.
+func (n *node) runProcesses(ctx context.Context, web string, started func(dashboard string)) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	g, ctx := errgroup.WithContext(ctx)
@@ -84,10 +103,37 @@ func (n *node) runProcesses(ctx context.Context, started func()) error {
 	if err == nil {
 		err = n.startWorker(ctx, g, "worker-1")
 	}
+	dashboard := ""
+	if err == nil && web != "" {
+		dashboard, err = n.startPages(ctx, g, web)
+	}
 	if err != nil {
 		stop()
 		return errors.Join(err, g.Wait())
 	}
-	started()
+	started(dashboard)
 	return g.Wait()
+}
+
+// startPages adds the pages to g and returns where they are.
+func (n *node) startPages(ctx context.Context, g *errgroup.Group, address string) (string, error) {
+	b, closeConn, err := n.connect()
+	if err != nil {
+		return "", err
+	}
+	if err := app.MeasureClock(ctx, b); err != nil {
+		closeConn()
+		return "", err
+	}
+	p, err := n.servePages(ctx, b, address, "freshet/run")
+	if err != nil {
+		closeConn()
+		return "", err
+	}
+	g.Go(func() error {
+		defer closeConn()
+		err := b.RunClock(ctx)
+		return errors.Join(err, p.stop())
+	})
+	return p.address, nil
 }

@@ -112,7 +112,7 @@ func TestRunKeepsItsStoreToItself(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() {
-		ended <- solo.Run(ctx, solo.RunConfig{StoreDir: dir, Ready: func(env string) { ready <- env }})
+		ended <- solo.Run(ctx, solo.RunConfig{StoreDir: dir, Ready: func(env, _ string) { ready <- env }})
 	}()
 	var env string
 	select {
@@ -206,7 +206,7 @@ func TestRunStartsWithoutAnIssuer(t *testing.T) {
 	go func() {
 		ended <- solo.Run(ctx, solo.RunConfig{
 			StoreDir: t.TempDir(), Providers: []provider.Definition{define("acme"), whole}, Log: zerolog.New(log),
-			Ready: func(env string) { ready <- env },
+			Ready: func(env, _ string) { ready <- env },
 		})
 	}()
 	select {

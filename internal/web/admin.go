@@ -42,27 +42,49 @@ const maxLinkRequest = 64 << 10
 // AdminHandler serves programs that ask for links, and the dashboard, to whoever may.
 func (s *Server) AdminHandler() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("POST /v1/connect-links", s.makeLink)
+	mux.Handle("POST /v1/connect-links", s.guard(http.HandlerFunc(s.makeLink), s.refuseProgram))
+	shown := http.NotFoundHandler()
 	if s.dashboard != nil {
-		mux.Handle("/", s.dashboard)
+		shown = s.dashboard.Handler()
 	}
-	return s.guard(http.NewCrossOriginProtection().Handler(mux))
-}
-
-// guard lets those through who may use the admin listener. Client certificates were checked before.
-func (s *Server) guard(next http.Handler) http.Handler {
+	mux.Handle("/", s.guard(shown, s.refuseBrowser))
+	if !s.token.IsZero() && s.dashboard != nil {
+		mux.Handle("GET /assets/", shown)
+		mux.HandleFunc("GET "+signInPath, s.showSignIn)
+		mux.HandleFunc("POST "+signInPath, s.signIn)
+		mux.HandleFunc("POST "+SignOutPath, s.signOut)
+	}
+	checked := http.NewCrossOriginProtection().Handler(mux)
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		s.headers(w.Header())
-		status, why := listen.Refuse(req, s.token)
-		if status == 0 {
-			next.ServeHTTP(w, req)
-			return
-		}
-		if status == http.StatusUnauthorized {
-			w.Header().Set("WWW-Authenticate", `Bearer realm="freshet"`)
-		}
-		adminError(w, status, why)
+		checked.ServeHTTP(w, req)
 	})
+}
+
+// guard lets those through who may use the admin listener: see listen.Refuse. Client certificates were checked before. Whoever has to
+// show the token is left to refuse.
+func (s *Server) guard(next http.Handler, refuse http.HandlerFunc) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		switch status, why := listen.Refuse(req, s.token); {
+		case status == 0, status == http.StatusUnauthorized && s.inSession(req):
+			next.ServeHTTP(w, req)
+		case status == http.StatusUnauthorized:
+			refuse(w, req)
+		default:
+			adminError(w, status, why)
+		}
+	})
+}
+
+// inSession reports whether a request comes from a browser that has shown the token. Only for the dashboard that is as good: see
+// session.
+func (s *Server) inSession(req *http.Request) bool {
+	return req.Header.Get("Authorization") == "" && req.URL.Path != "/v1/connect-links" && s.signedIn(req, time.Now())
+}
+
+func (s *Server) refuseProgram(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("WWW-Authenticate", `Bearer realm="freshet"`)
+	adminError(w, http.StatusUnauthorized, "show the admin token: Authorization: Bearer ...")
 }
 
 func adminError(w http.ResponseWriter, status int, text string) {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/freshetdev/freshet/internal/web"
+	"github.com/freshetdev/freshet/pkg/events"
 	"github.com/freshetdev/freshet/pkg/seal"
 )
 
@@ -76,7 +77,7 @@ func TestWhoMayAskForLinks(t *testing.T) {
 	t.Parallel()
 	c := newTown(t)
 	open := c.servers[0].AdminHandler()
-	closed := c.server(web.Config{AdminToken: seal.NewSecret("s3cret"), Dashboard: http.NotFoundHandler()}).AdminHandler()
+	closed := c.server(web.Config{AdminToken: seal.NewSecret("s3cret"), Dashboard: show(http.NotFoundHandler())}).AdminHandler()
 	header := func(name, value string) func(*http.Request) {
 		return func(r *http.Request) { r.Header.Set(name, value) }
 	}
@@ -108,12 +109,23 @@ func TestWhoMayAskForLinks(t *testing.T) {
 	}
 }
 
+// shownPage is a dashboard.
+type shownPage struct{ h http.Handler }
+
+func (p shownPage) Handler() http.Handler   { return p.h }
+func (shownPage) Run(context.Context) error { return nil }
+
+// show is a dashboard that makes no links.
+func show(h http.Handler) func(func(context.Context, events.Credential) (string, error)) web.Dashboard {
+	return func(func(context.Context, events.Credential) (string, error)) web.Dashboard { return shownPage{h} }
+}
+
 func TestDashboardIsMounted(t *testing.T) {
 	t.Parallel()
 	c := newTown(t)
-	h := c.server(web.Config{Dashboard: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	h := c.server(web.Config{Dashboard: show(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = io.WriteString(w, "dashboard")
-	})}).AdminHandler()
+	}))}).AdminHandler()
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "http://localhost/", nil))
 	if w.Body.String() != "dashboard" {

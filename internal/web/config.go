@@ -2,6 +2,7 @@ package web
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"net/http"
 	"net/url"
@@ -12,6 +13,7 @@ import (
 	"github.com/freshetdev/freshet/internal/broker"
 	"github.com/freshetdev/freshet/internal/enroll"
 	"github.com/freshetdev/freshet/internal/listen"
+	"github.com/freshetdev/freshet/pkg/events"
 	"github.com/freshetdev/freshet/pkg/provider"
 	"github.com/freshetdev/freshet/pkg/refresh"
 	"github.com/freshetdev/freshet/pkg/seal"
@@ -30,13 +32,22 @@ type Config struct {
 	Admin Listener
 	// AdminToken is what they show (RFC 6750); empty: none is asked for, which needs loopback or Admin.ClientCAFile.
 	AdminToken seal.Secret
-	// Dashboard is served on the admin listener wherever the API is not, behind the same checks. nil: nothing is.
-	Dashboard http.Handler
+	// Dashboard makes what is served on the admin listener wherever the API is not, behind the same checks, or once a browser
+	// has shown the token on a page. link makes links, as Server.Link does. nil: nothing is served there.
+	Dashboard func(link func(context.Context, events.Credential) (string, error)) Dashboard
 	// Exchange talks to the token endpoints. nil: one of its own.
 	Exchange *refresh.HTTPExchange
 	Log      zerolog.Logger
 	// Ready is told the addresses of both listeners once they take connections. Optional.
 	Ready func(public, admin string)
+}
+
+// Dashboard is served on the admin listener.
+type Dashboard interface {
+	// Handler returns what answers. What lies below /assets/ anybody may read.
+	Handler() http.Handler
+	// Run keeps it up to date until ctx ends.
+	Run(ctx context.Context) error
 }
 
 // Listener is where a server listens.

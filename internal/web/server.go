@@ -3,7 +3,6 @@ package web
 import (
 	"context"
 	"fmt"
-	"net/http"
 	"net/url"
 	"strings"
 	"time"
@@ -29,21 +28,24 @@ type Server struct {
 	publicURL string // without a slash at its end
 	secure    bool   // people come by https
 	token     seal.Secret
-	dashboard http.Handler
+	dashboard Dashboard
 	exchange  *refresh.HTTPExchange
 	asker     *refresh.Asker
 	log       zerolog.Logger
 	quiet     quiet
 }
 
-// New returns a Server whose listeners are somebody else's. cfg.PublicURL is required, and who may reach AdminHandler is the
-// caller's care.
+// New returns a Server whose listeners are somebody else's. cfg.PublicURL is required; who may reach AdminHandler, and that the
+// dashboard runs, is the caller's care.
 func New(cfg Config) *Server {
 	publicURL := normalURL(cfg.PublicURL)
 	s := &Server{
 		broker: cfg.Broker, writer: cfg.Writer, keys: cfg.Writer.Keys, bucket: cfg.Broker.Names().EnrollmentsBucket(),
 		publicURL: publicURL, secure: strings.HasPrefix(publicURL, "https:"),
-		token: cfg.AdminToken, dashboard: cfg.Dashboard, exchange: cfg.Exchange, asker: refresh.NewAsker(nil), log: cfg.Log,
+		token: cfg.AdminToken, exchange: cfg.Exchange, asker: refresh.NewAsker(nil), log: cfg.Log,
+	}
+	if cfg.Dashboard != nil {
+		s.dashboard = cfg.Dashboard(s.Link)
 	}
 	if s.exchange == nil {
 		s.exchange = refresh.NewHTTPExchange(refresh.HTTPExchangeConfig{Now: cfg.Writer.Now})
@@ -95,6 +97,9 @@ func Run(ctx context.Context, cfg Config) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return cfg.Broker.RunClock(ctx) })
 	s.awaitClock(ctx)
+	if s.dashboard != nil {
+		g.Go(func() error { return s.dashboard.Run(ctx) })
+	}
 	g.Go(func() error {
 		return listen.Serve(ctx, public, listen.Server(s.PublicHandler(), writeWithin), stopWithin)
 	})
