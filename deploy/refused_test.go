@@ -55,7 +55,7 @@ func refusedTo() map[string][]string {
 		"operator":   slices.Concat(takeJobs, enrolments, []string{event, "token.reauth_required.acme.alice"}),
 		"scheduler":  slices.Concat(takeJobs, enrolments, makeLanes, readTokens[:2], []string{record}),
 		"worker":     slices.Concat(enrolments, makeLanes, dropJobs, readTokens[1:3], []string{job}),
-		"enroller":   slices.Concat(takeJobs, dropJobs, makeLanes, readTokens[1:3], []string{entry, job, "$JS.API.CONSUMER.PAUSE.REFRESH_JOBS.acme"}),
+		"enroller":   slices.Concat(takeJobs, dropJobs, makeLanes, readTokens[1:2], []string{entry, job, "$JS.API.CONSUMER.PAUSE.REFRESH_JOBS.acme"}),
 		"reader":     outside,
 		"subscriber": append(slices.Clone(outside), job, "$JS.API.DIRECT.GET.KV_tokens."+record),
 	}

@@ -12,7 +12,7 @@ func tries(credential string) []string {
 		"freshet ls",
 		"freshet show " + credential,
 		"freshet token " + credential,
-		"freshet token " + credential + " --min-ttl 5s",
+		"freshet token " + credential + " --min-ttl 3s",
 		"freshet refresh " + credential,
 		"freshet events --since 1m",
 		"freshet pause " + credential + "; freshet resume " + credential,

@@ -60,6 +60,9 @@ func (s *source) renew(ctx context.Context, w wish) (*held, error) {
 	case <-over.C:
 		return nil, s.late(d)
 	case <-ctx.Done():
+		if errors.Is(context.Cause(ctx), context.DeadlineExceeded) {
+			return nil, s.late(d)
+		}
 		return nil, s.interrupted(ctx)
 	}
 	switch h := s.beyond(w.past); {

@@ -103,6 +103,9 @@ func (s *source) known(ctx context.Context) (Token, error) {
 		case <-over.C:
 			return Token{}, s.giveUp(err, time.Since(began))
 		case <-ctx.Done():
+			if errors.Is(context.Cause(ctx), context.DeadlineExceeded) {
+				return Token{}, s.giveUp(err, time.Since(began))
+			}
 			return Token{}, s.interrupted(ctx)
 		case <-s.client.ctx.Done():
 			return Token{}, fmt.Errorf("%s: %w", s.cred, ErrClosed)
