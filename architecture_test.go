@@ -61,6 +61,7 @@ var rooms = []struct {
 	{"pkg/tokens", []string{natsGo, oauth2}},
 	{"internal/listen", []string{zerolog}},
 	{"internal/discovery", nil},
+	{"internal/permissions", nil},
 	{"internal/journal", []string{flock}},
 	{"internal/socket", []string{flock}},
 	{"internal/exchanger", []string{flock, xsys}},

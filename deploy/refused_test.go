@@ -28,7 +28,7 @@ func refusedToAll() []string {
 	}
 	return append(all,
 		"$JS.API.STREAM.PURGE.KV_tokens", "$JS.API.STREAM.PURGE.KV_providers", "$JS.API.STREAM.PURGE.TOKEN_EVENTS",
-		"$JS.API.STREAM.CREATE.OTHER", "$JS.API.STREAM.LIST", "$JS.API.STREAM.NAMES", "$JS.API.INFO",
+		"$JS.API.STREAM.CREATE.OTHER", "$JS.API.STREAM.LIST", "$JS.API.STREAM.NAMES",
 		"$JS.API.CONSUMER.DELETE.REFRESH_JOBS.acme", "$JS.API.CONSUMER.DURABLE.CREATE.REFRESH_JOBS.acme",
 		"$JS.API.CONSUMER.CREATE.REFRESH_JOBS", "$JS.API.CONSUMER.CREATE.KV_tokens",
 		"$SYS.REQ.SERVER.PING", "$KV.other.acme", "refresh.other", "anything",
@@ -50,7 +50,8 @@ func refusedTo() map[string][]string {
 	dropJobs := []string{"$JS.API.STREAM.PURGE.REFRESH_JOBS"}
 	makeLanes := []string{"$JS.API.CONSUMER.CREATE.REFRESH_JOBS.acme.refresh.jobs.acme.>", "$JS.API.STREAM.CREATE.KV_tokens"}
 	enrolments := []string{"$JS.API.STREAM.MSG.GET.KV_enrollments", "$KV.enrollments.state_x"}
-	outside := slices.Concat(enrolments, takeJobs, dropJobs, makeLanes, readTokens, readProviders, []string{record, entry, event})
+	limits := []string{"$JS.API.INFO"}
+	outside := slices.Concat(limits, enrolments, takeJobs, dropJobs, makeLanes, readTokens, readProviders, []string{record, entry, event})
 	return map[string][]string{
 		"operator":   slices.Concat(takeJobs, enrolments, []string{event, "token.reauth_required.acme.alice"}),
 		"scheduler":  slices.Concat(takeJobs, enrolments, makeLanes, readTokens[:2], []string{record}),
