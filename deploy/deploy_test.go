@@ -54,13 +54,19 @@ func newWorld(t *testing.T) *world {
 	return newWorldUnder(t, confFile)
 }
 
-// newNarrowWorld has users that are narrowed to a scope, just as the command prints them.
+// admin is a user of narrow worlds that may do everything: somebody sets them up.
+const admin = "admin"
+
+// newNarrowWorld has users that are narrowed to a scope, just as the command prints them, and admin beside them.
 func newNarrowWorld(t *testing.T, s permissions.Scope) *world {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "nats-server.conf")
-	var text bytes.Buffer
-	text.WriteString("jetstream { sync_interval: always }\n")
-	if err := errors.Join(permissions.Write(&text, permissions.Conf, "", s), os.WriteFile(file, text.Bytes(), 0o600)); err != nil {
+	var users bytes.Buffer
+	err := permissions.Write(&users, permissions.Conf, "", s)
+	const list = "users: ["
+	text := "jetstream { sync_interval: always }\n" +
+		strings.Replace(users.String(), list, list+"{user: "+admin+", password: "+password(admin)+"}", 1)
+	if err := errors.Join(err, os.WriteFile(file, []byte(text), 0o600)); err != nil {
 		t.Fatal(err)
 	}
 	return newWorldUnder(t, file)

@@ -2,13 +2,19 @@ package deploy_test
 
 import (
 	"bytes"
+	"context"
 	"os"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/freshetdev/freshet/internal/app"
+	"github.com/freshetdev/freshet/internal/broker"
+	"github.com/freshetdev/freshet/internal/enroll"
 	"github.com/freshetdev/freshet/internal/permissions"
 	"github.com/freshetdev/freshet/pkg/events"
+	"github.com/freshetdev/freshet/pkg/provider"
+	"github.com/freshetdev/freshet/pkg/tokens"
 )
 
 // The configuration ends with what the command prints, so that there is one truth.
@@ -84,31 +90,80 @@ func concrete(subject string) string {
 	return strings.NewReplacer("*", "acme", ">", "alice").Replace(subject)
 }
 
-// Narrowed to a tenant, programs do their work there, and nothing beyond it.
-func TestTenantsDoNotReachEachOther(t *testing.T) {
+// Narrowed to a tenant, everybody does their work there, and nothing beyond it.
+func TestATenantsUsersDoTheirWorkAndNoMore(t *testing.T) {
 	t.Parallel()
 	s := permissions.Scope{Provider: "acme", Tenant: "north", Durable: "audit"}
 	w := newNarrowWorld(t, s)
-	w.refuseTheWorkOfOthers(s)
-	names := events.Names{}
-	for _, account := range []string{"south", "northern", "south/north", "northern/alice"} {
-		c := events.Credential{Provider: "acme", Account: account}
-		w.wantRefused(c, names)
+	w.setUp(w.broker(admin))
+	w.startScheduler()
+	w.startWorker()
+	live, durable := newBook(), newBook()
+	cfg := events.SubscribeConfig{Filter: events.Filter{Provider: "acme", Account: "north"}, Durable: s.Durable}
+	w.makeDurable(cfg)
+	w.subscribeAs("subscriber", cfg, live, durable)
+
+	alice := w.importExpired("north/alice")
+	for _, b := range []*book{live, durable} {
+		b.await(t, "the refresh", isAbout(events.TokenUpdated, alice, 2))
 	}
-	w.wantRefused(events.Credential{Provider: "other", Account: "north"}, names)
+	reader, err := tokens.Open(t.Context(), w.connect("reader"), tokens.Config{AccessKeyset: w.access, Scope: "acme/north"})
+	w.must(err)
+	w.wantToken(reader, alice, 2)
+	w.renew(reader, alice)
+	w.must(reader.Close())
+	w.operateTenant(alice)
+	w.remove("enroller", alice)
+	if got := w.denials.all(); len(got) > 0 {
+		t.Errorf("denied:\n%s", strings.Join(got, "\n"))
+	}
+
+	w.refuseTheWorkOfOthers(s)
+	for _, account := range []string{"south", "northern", "south/north", "northern/alice"} {
+		w.wantRefused(events.Credential{Provider: "acme", Account: account})
+	}
+	w.wantRefused(events.Credential{Provider: "other", Account: "north"})
+}
+
+// makeDurable is left to somebody who may, because a tenant's events have two subjects.
+func (w *world) makeDurable(cfg events.SubscribeConfig) {
+	w.t.Helper()
+	ctx, cancel := context.WithCancel(w.t.Context())
+	cfg.OnReady = cancel
+	w.must(events.Durable(ctx, w.broker(admin).JetStream(), cfg, func(context.Context, events.Event) error { return nil }))
+}
+
+// operateTenant does what an operator of a tenant may do.
+func (w *world) operateTenant(c events.Credential) {
+	w.t.Helper()
+	b := w.broker("operator")
+	pause := provider.Pause{By: "operator:test", Reason: "maintenance"}
+	w.must(app.PauseLane(w.t.Context(), b, "acme", pause, "freshet/test"))
+	w.must(app.ResumeLane(w.t.Context(), b, "acme", "operator:test", "freshet/test"))
+	writer := enroll.Writer{Store: b}
+	_, err := writer.SetPaused(w.t.Context(), c, &pause)
+	w.must(err)
+	for _, filter := range []string{"acme.north", "acme.north.>"} {
+		w.must(b.WatchRecords(w.t.Context(), broker.WatchConfig{Filter: filter, Once: true}, func(broker.Seen) {}, nil))
+	}
 }
 
 // wantRefused tries what readers, subscribers and enrollers do about a credential that is not theirs.
-func (w *world) wantRefused(c events.Credential, n events.Names) {
+func (w *world) wantRefused(c events.Credential) {
 	w.t.Helper()
+	n := events.Names{}
 	event := n.EventSubject(events.TokenUpdated, c)
 	reader, subscriber, enroller := w.newProbe("reader"), w.newProbe("subscriber"), w.newProbe("enroller")
-	for subject, p := range map[string]*probe{
-		"$JS.API.DIRECT.GET.KV_tokens." + n.RecordSubject(c): reader, n.JobSubject(c): reader, n.RecordSubject(c): enroller,
-		event: enroller, "$JS.API.CONSUMER.CREATE.TOKEN_EVENTS.audit." + event: subscriber,
+	for _, try := range []struct {
+		p       *probe
+		subject string
+	}{
+		{reader, "$JS.API.DIRECT.GET.KV_tokens." + n.RecordSubject(c)}, {reader, n.JobSubject(c)},
+		{enroller, n.RecordSubject(c)}, {enroller, event},
+		{subscriber, "$JS.API.CONSUMER.CREATE.TOKEN_EVENTS.audit." + event}, {subscriber, "$JS.API.CONSUMER.MSG.NEXT.TOKEN_EVENTS.others"},
 	} {
-		w.must(p.nc.Publish(subject, nil))
-		p.wantDenied("Publish", subject)
+		w.must(try.p.nc.Publish(try.subject, nil))
+		try.p.wantDenied("Publish", try.subject)
 	}
 	for _, p := range []*probe{reader, subscriber} {
 		_, err := p.nc.SubscribeSync(event)

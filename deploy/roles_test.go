@@ -120,18 +120,22 @@ func (w *world) startWorker() {
 	})
 }
 
-// subscribe hears events live and through a durable consumer that it makes.
+// subscribe hears all events live and through a durable consumer that it makes.
 func (w *world) subscribe() (live, durable *book) {
 	w.t.Helper()
 	live, durable = newBook(), newBook()
-	b := w.broker("subscriber")
+	w.subscribeAs("subscriber", events.SubscribeConfig{Durable: "audit"}, live, durable)
+	return live, durable
+}
+
+func (w *world) subscribeAs(role string, cfg events.SubscribeConfig, live, durable *book) {
+	w.t.Helper()
+	b := w.broker(role)
 	ready := make(chan struct{}, 2)
-	cfg := events.SubscribeConfig{OnReady: func() { ready <- struct{}{} }, OnError: func(err error) { w.t.Log("subscriber:", err) }}
+	cfg.OnReady, cfg.OnError = func() { ready <- struct{}{} }, func(err error) { w.t.Log("subscriber:", err) }
 	w.run("live subscriber", func(ctx context.Context) error { return events.Live(ctx, b.Conn(), cfg, live.add) })
-	audit := cfg
-	audit.Durable = "audit"
 	w.run("durable subscriber", func(ctx context.Context) error {
-		return events.Durable(ctx, b.JetStream(), audit, func(_ context.Context, e events.Event) error {
+		return events.Durable(ctx, b.JetStream(), cfg, func(_ context.Context, e events.Event) error {
 			durable.add(e)
 			return nil
 		})
@@ -143,7 +147,6 @@ func (w *world) subscribe() (live, durable *book) {
 			w.t.Fatalf("a subscriber is not ready; denied: %v", w.denials.all())
 		}
 	}
-	return live, durable
 }
 
 func (w *world) openReader() *tokens.Client {

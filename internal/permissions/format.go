@@ -53,8 +53,12 @@ func render(f Format, users []Permissions, s Scope) (string, error) {
 	case Helm:
 		return helm(users, s), nil
 	case JSON:
-		text, err := json.MarshalIndent(map[string]any{"users": users, "exports": Exports(s)}, "", "  ")
-		return string(text) + "\n", err
+		var text strings.Builder
+		enc := json.NewEncoder(&text)
+		enc.SetEscapeHTML(false) // the > of subjects is for people to read
+		enc.SetIndent("", "  ")
+		err := enc.Encode(map[string]any{"users": users, "exports": Exports(s)})
+		return text.String(), err
 	}
 	return "", fmt.Errorf("format %.40q: want one of %v", f, Formats())
 }

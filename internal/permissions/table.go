@@ -40,7 +40,7 @@ func operator() work {
 				narrow:   append([]string{"$JS.API.CONSUMER.CREATE.{events}.*.{ns}token.*.{key}"}, readHistory()...)},
 		},
 		subscribe: hearAll(),
-		narrowed:  []string{"ls and events take the name of the provider, and events --since one --type, because a permission sees a single filter only"},
+		narrowed:  []string{"ls and events take the provider's name or the tenant's; events --since is for a provider and one --type, because a permission sees a single filter only"},
 	}
 }
 
@@ -185,7 +185,7 @@ func subscriber() work {
 		},
 		subscribe: hearAll(),
 		narrowed: []string{
-			"a durable that this user makes itself hears one type of one subject (a permission sees a single filter only); one of more is made by an operator",
+			"a durable that this user makes itself hears one type of a provider's events (a permission sees a single filter only); any other is made by an operator",
 		},
 	}
 }
