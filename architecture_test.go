@@ -77,6 +77,7 @@ var rooms = []struct {
 	{"internal/flags", []string{natsGo, zerolog, isatty, pflag, cobra, natsCtx}},
 	{"internal/app", []string{zerolog, natsGo, xsync}},
 	{"internal/dashboard", []string{zerolog, xsync}},
+	{"internal/doctor", []string{natsGo}},
 	{"internal/web", []string{zerolog, xsync}},
 	{"internal/solo", []string{zerolog, xsync}},
 	{"internal/fleet", []string{natsGo, xsync}},
