@@ -55,12 +55,13 @@ type Report func(probe.Check)
 type examiner struct {
 	Config
 	report  Report
-	missing bool // a bucket or stream is: what is in them is not looked for
+	missing bool            // a bucket or stream is: what is in them is not looked for
+	resting map[string]bool // providers whose lane is paused
 }
 
 // Examine makes all checks that do not need what is missing. Only the end of ctx stops it; all else that goes wrong is a line.
 func Examine(ctx context.Context, cfg Config, report Report) error {
-	e := &examiner{Config: cfg, report: report}
+	e := &examiner{Config: cfg, report: report, resting: make(map[string]bool)}
 	for _, check := range []func(context.Context){e.server, e.limits, e.assets, e.streams, e.syncPolicy, e.content, e.role} {
 		if check(ctx); ctx.Err() != nil {
 			return ctx.Err()

@@ -10,6 +10,8 @@ import (
 
 	"github.com/freshetdev/freshet/internal/app"
 	"github.com/freshetdev/freshet/internal/broker"
+	"github.com/freshetdev/freshet/internal/probe"
+	"github.com/freshetdev/freshet/pkg/events"
 )
 
 const (
@@ -62,19 +64,23 @@ func (e *examiner) limits(ctx context.Context) {
 		e.trouble("limits", err)
 		return
 	}
+	e.report(judgeLimits(l))
+}
+
+func judgeLimits(l broker.Limits) probe.Check {
+	c := probe.Check{Name: "limits", Result: probe.OK, Found: "the account keeps " + bytes(l.Used)}
 	if l.Max == 0 {
-		e.ok("limits", "the account keeps %s, and has no limit of its own", bytes(l.Used))
-		return
+		c.Found += ", and has no limit of its own"
+		return c
 	}
-	found, advice := fmt.Sprintf("the account keeps %s of %s", bytes(l.Used), bytes(l.Max)), "raise the account's limit: without room no outcome can be stored"
+	c.Found += " of " + bytes(l.Max)
 	switch {
 	case l.Used >= l.Max/100*98:
-		e.fail("limits", found, advice)
+		c.Result, c.Advice = probe.Fail, "raise the account's limit: without room no outcome can be stored"
 	case l.Used >= l.Max/100*80:
-		e.warn("limits", found, advice)
-	default:
-		e.ok("limits", "%s", found)
+		c.Result, c.Advice = probe.Warn, "raise the account's limit before it is reached: without room no outcome can be stored"
 	}
+	return c
 }
 
 // assets holds what there is against what Freshet needs.
@@ -114,14 +120,8 @@ func (e *examiner) streams(ctx context.Context) {
 		e.trouble("streams", err)
 	}
 	for _, s := range all {
-		name := s.Kind + " " + s.Name
-		switch {
-		case s.Volatile:
-			e.fail(name, "it acknowledges before it has written (persist_mode async)", "make the stream anew without it: an acknowledged refresh token can be lost")
-		case len(s.Behind) > 0:
-			e.warn(name, fmt.Sprintf("%d of %d copies are away or behind: %s", len(s.Behind), s.Replicas, strings.Join(s.Behind, ", ")), "look after these servers")
-		case s.MaxBytes > 0 && s.Bytes > uint64(s.MaxBytes)/100*90 && s.Name != e.Broker.Names().EventsStream():
-			e.warn(name, fmt.Sprintf("it holds %s of %s", bytes(s.Bytes), bytes(uint64(s.MaxBytes))), "raise its max_bytes: what does not fit is not stored")
+		if c := judgeStream(s, e.Broker.Names()); c.Result != probe.OK {
+			e.report(c)
 		}
 		if s.Name == e.Broker.Names().TokensBucket() && s.Consumers == 0 {
 			e.warn("scheduler", "nobody watches the records", "start freshet-scheduler")
@@ -129,17 +129,37 @@ func (e *examiner) streams(ctx context.Context) {
 	}
 }
 
+// judgeStream says the worst of a stream. That the events' bucket is full is what its bound is for.
+func judgeStream(s broker.StreamSight, names events.Names) probe.Check {
+	name := s.Kind + " " + s.Name
+	switch {
+	case s.Volatile:
+		return probe.Check{Name: name, Result: probe.Fail, Found: "it acknowledges before it has written (persist_mode async)",
+			Advice: "make the stream anew without it: an acknowledged refresh token can be lost"}
+	case len(s.Behind) > 0:
+		return probe.Check{Name: name, Result: probe.Warn, Found: fmt.Sprintf("%d of %d copies are away or behind: %s", len(s.Behind), s.Replicas, strings.Join(s.Behind, ", ")),
+			Advice: "look after these servers"}
+	case s.MaxBytes > 0 && s.Bytes > uint64(s.MaxBytes)/100*90 && s.Name != names.EventsStream():
+		return probe.Check{Name: name, Result: probe.Warn, Found: fmt.Sprintf("it holds %s of %s", bytes(s.Bytes), bytes(uint64(s.MaxBytes))),
+			Advice: "raise its max_bytes: what does not fit is not stored"}
+	}
+	return probe.Check{Name: name, Result: probe.OK}
+}
+
 func (e *examiner) clock(ctx context.Context) {
 	if err := app.MeasureClock(ctx, e.Broker); err != nil {
-		e.trouble("clock", err)
+		e.warn("clock", oneLine(err), "run doctor as the operator")
 		return
 	}
-	if offset := e.Broker.Offset(); offset.Abs() > maxOffset {
-		e.warn("clock", fmt.Sprintf("NATS time is %v ahead of this machine's", offset.Round(time.Second)),
-			"check the time synchronisation of both: claims count in NATS time, but certificates and assertions do not")
-		return
+	e.report(judgeClock(e.Broker.Offset()))
+}
+
+func judgeClock(offset time.Duration) probe.Check {
+	if offset.Abs() > maxOffset {
+		return probe.Check{Name: "clock", Result: probe.Warn, Found: fmt.Sprintf("NATS time is %v ahead of this machine's", offset.Round(time.Second)),
+			Advice: "check the time synchronisation of both: claims count in NATS time, but certificates and assertions do not"}
 	}
-	e.ok("clock", "this machine and NATS agree within %v", maxOffset)
+	return probe.Check{Name: "clock", Result: probe.OK, Found: fmt.Sprintf("this machine and NATS agree within %v", maxOffset)}
 }
 
 // bytes writes a size as people read it.

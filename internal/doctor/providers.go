@@ -91,22 +91,32 @@ func (e *examiner) lane(ctx context.Context, name string, pause *provider.Pause)
 		e.trouble(line, err)
 		return
 	}
-	found := fmt.Sprintf("%d queued, %d of %d in flight", i.Pending, i.AckPending, i.MaxAckPending)
+	e.resting[name] = i.Paused || pause.Active(now)
+	e.report(judgeLane(name, i, pause, now))
+}
+
+func judgeLane(name string, i broker.LaneInfo, pause *provider.Pause, now time.Time) probe.Check {
+	c := probe.Check{Name: "lane " + name, Result: probe.Warn}
+	c.Found = fmt.Sprintf("%d queued, %d of %d in flight", i.Pending, i.AckPending, i.MaxAckPending)
 	nobody := i.Waiting == 0 && i.AckPending == 0
 	switch {
 	case pause.Active(now):
-		e.warn(line, fmt.Sprintf("paused by %s%s%s; %s", pause.By, until(pause.Until), reason(pause.Reason), found), "freshet resume "+name+" ends the pause")
+		c.Found = fmt.Sprintf("paused by %s%s%s; %s", pause.By, until(pause.Until), reason(pause.Reason), c.Found)
+		c.Advice = "freshet resume " + name + " ends the pause"
 	case i.Paused:
-		e.warn(line, "its consumer is paused"+until(i.PausedUntil)+", and nobody says so; "+found, "freshet resume "+name+", or wait: schedulers put it right")
+		c.Found = "its consumer is paused" + until(i.PausedUntil) + ", and nobody says so; " + c.Found
+		c.Advice = "freshet resume " + name + ", or wait: schedulers put it right"
 	case nobody && i.Pending > 0:
-		e.fail(line, "no worker takes its jobs; "+found, "start freshet-worker, and look into its log")
+		c.Result, c.Found, c.Advice = probe.Fail, "no worker takes its jobs; "+c.Found, "start freshet-worker, and look into its log"
 	case nobody:
-		e.warn(line, "no worker waits for its jobs", "start freshet-worker")
+		c.Found, c.Advice = "no worker waits for its jobs", "start freshet-worker"
 	case i.AckPending >= i.MaxAckPending && i.Pending > 0 && !i.LastAck.IsZero() && now.Sub(i.LastAck) > stuckAfter*i.AckWait:
-		e.fail(line, fmt.Sprintf("full, and no job has ended for %v; %s", now.Sub(i.LastAck).Round(time.Second), found), "look into the workers' logs, and at the provider")
+		c.Result, c.Advice = probe.Fail, "look into the workers' logs, and at the provider"
+		c.Found = fmt.Sprintf("full, and no job has ended for %v; %s", now.Sub(i.LastAck).Round(time.Second), c.Found)
 	default:
-		e.ok(line, "%s", found)
+		c.Result = probe.OK
 	}
+	return c
 }
 
 func until(t time.Time) string {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/freshetdev/freshet/internal/broker"
@@ -27,6 +28,7 @@ type census struct {
 	oldest                                        time.Time // refresh_at of the one that is due longest
 	oldestKey                                     string
 	names                                         []string // of records without readable headers
+	resting                                       map[string]bool
 }
 
 func (c *census) count(s broker.Seen) {
@@ -53,6 +55,9 @@ func (c *census) count(s broker.Seen) {
 		c.paused++
 		return
 	}
+	if name, _, _ := strings.Cut(s.Key, "."); c.resting[name] {
+		return // its lane's line says so
+	}
 	if at := s.Summary.RefreshAt; !at.IsZero() && at.Before(c.now) {
 		if c.due++; c.oldest.IsZero() || at.Before(c.oldest) {
 			c.oldest, c.oldestKey = at, s.Key
@@ -62,7 +67,7 @@ func (c *census) count(s broker.Seen) {
 
 // records reads all headers once.
 func (e *examiner) records(ctx context.Context) {
-	c := census{now: e.Broker.Now()}
+	c := census{now: e.Broker.Now(), resting: e.resting}
 	filter := ""
 	if e.Scope.Provider != "" {
 		filter = e.Scope.Provider + ".>"

@@ -127,7 +127,9 @@ func TestValuesAndJSONCanBeRead(t *testing.T) {
 			var values struct {
 				Config struct {
 					Merge struct {
-						Accounts map[string]struct{ Users []struct{ User, Password string } }
+						Accounts map[string]struct {
+							Users []struct{ User, Password string }
+						}
 					}
 				}
 				Container struct{ Env map[string]any }
