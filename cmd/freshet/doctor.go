@@ -35,7 +35,7 @@ not tried, because somebody would notice.`
 	c.keys.Register(cmd.Flags())
 	fs := cmd.Flags()
 	fs.BoolVar(&cfg.Keys, "keys", false, "open every record with the keysets")
-	fs.StringVar(&role, "role", "", "try the user's permissions for a role: "+words(permissions.Roles()))
+	fs.StringVar(&role, "role", "", "try the user's permissions for a role: "+permissions.Words(permissions.Roles()))
 	fs.StringVar(&cfg.Scope.Provider, "provider", "", "look at this provider alone")
 	fs.StringVar(&cfg.Scope.Tenant, "tenant", "", "with --role: for a user that is narrowed to this tenant")
 	fs.StringVar(&cfg.Scope.Durable, "durable", "", "with --role subscriber: the one durable that a narrowed user may use")

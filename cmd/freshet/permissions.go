@@ -27,8 +27,8 @@ so its clients need --inbox-prefix _INBOX_USER as well.`,
 		Args: usageArgs(cobra.NoArgs),
 	}
 	fs := cmd.Flags()
-	fs.StringVar(&role, "role", "", "one of "+words(permissions.Roles())+"; without, all of them")
-	fs.StringVar(&format, "format", string(permissions.Conf), "one of "+words(permissions.Formats()))
+	fs.StringVar(&role, "role", "", "one of "+permissions.Words(permissions.Roles())+"; without, all of them")
+	fs.StringVar(&format, "format", string(permissions.Conf), "one of "+permissions.Words(permissions.Formats()))
 	fs.StringVar(&scope.Provider, "provider", "", "for this provider alone")
 	fs.StringVar(&scope.Tenant, "tenant", "", "for accounts at and below this path alone; needs --provider")
 	fs.StringVar(&scope.User, "user", "", "`name` of the NATS user, with --role; default: the role")
@@ -54,18 +54,6 @@ var errUserWithoutRole = errors.New("--user names one user: give its --role")
 
 // offerWords completes a flag.
 func offerWords[T ~string](cmd *cobra.Command, flag string, all []T) {
-	offered := strings.Split(words(all), ", ")
+	offered := strings.Split(permissions.Words(all), ", ")
 	_ = cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(offered, cobra.ShellCompDirectiveNoFileComp))
-}
-
-// words lists what a flag may say.
-func words[T ~string](all []T) string {
-	text := ""
-	for i, w := range all {
-		if i > 0 {
-			text += ", "
-		}
-		text += string(w)
-	}
-	return text
 }

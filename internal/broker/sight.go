@@ -55,6 +55,12 @@ func behind(c *jetstream.ClusterInfo) (names []string) {
 	return names
 }
 
+// AskTime asks once for what Now is corrected by, and returns why it cannot be had.
+func (b *Broker) AskTime(ctx context.Context) error {
+	_, err := b.sampleClock(ctx)
+	return err
+}
+
 // Limits are what the account may keep in files, and keeps.
 type Limits struct {
 	Used, Max uint64 // bytes; Max 0: no limit but the server's

@@ -147,8 +147,12 @@ func judgeStream(s broker.StreamSight, names events.Names) probe.Check {
 }
 
 func (e *examiner) clock(ctx context.Context) {
-	if err := app.MeasureClock(ctx, e.Broker); err != nil {
-		e.warn("clock", oneLine(err), "run doctor as the operator")
+	err := e.Broker.AskTime(ctx) // says at once what a measurement would try again and again
+	if err == nil {
+		err = app.MeasureClock(ctx, e.Broker)
+	}
+	if err != nil {
+		e.trouble("clock", err)
 		return
 	}
 	e.report(judgeClock(e.Broker.Offset()))

@@ -60,7 +60,7 @@ func render(f Format, users []Permissions, s Scope) (string, error) {
 		err := enc.Encode(map[string]any{"users": users, "exports": Exports(s)})
 		return text.String(), err
 	}
-	return "", fmt.Errorf("format %.40q: want one of %v", f, Formats())
+	return "", fmt.Errorf("format %.40q: want one of %s", f, Words(Formats()))
 }
 
 // page collects lines.

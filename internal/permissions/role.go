@@ -25,6 +25,15 @@ const (
 // Roles returns all roles, those of one account side by side.
 func Roles() []Role { return []Role{Operator, Scheduler, Worker, Enroller, Reader, Subscriber} }
 
+// Words lists roles or formats.
+func Words[T ~string](all []T) string {
+	var words []string
+	for _, w := range all {
+		words = append(words, string(w))
+	}
+	return strings.Join(words, ", ")
+}
+
 // The NATS accounts.
 const (
 	Home        = "FRESHET" // has JetStream
@@ -133,7 +142,7 @@ func covers(allowed, subject []string) bool {
 func Of(role Role, s Scope) (Permissions, error) {
 	w, ok := table()[role]
 	if !ok {
-		return Permissions{}, fmt.Errorf("role %.40q: want one of %v", role, Roles())
+		return Permissions{}, fmt.Errorf("role %.40q: want one of %s", role, Words(Roles()))
 	}
 	if err := s.Validate(); err != nil {
 		return Permissions{}, err
