@@ -44,7 +44,7 @@ func (w *world) refuseTheWorkOfOthers(s permissions.Scope) {
 	w.t.Helper()
 	all := everybody(w.t, s)
 	for _, own := range all {
-		p := w.newProbe(string(own.Role))
+		p := w.newTrial(string(own.Role))
 		tried := 0
 		for _, other := range all {
 			for _, subject := range missing(permissions.Allowed(own.Publish), permissions.Allowed(other.Publish)) {
@@ -153,9 +153,9 @@ func (w *world) wantRefused(c events.Credential) {
 	w.t.Helper()
 	n := events.Names{}
 	event := n.EventSubject(events.TokenUpdated, c)
-	reader, subscriber, enroller := w.newProbe("reader"), w.newProbe("subscriber"), w.newProbe("enroller")
+	reader, subscriber, enroller := w.newTrial("reader"), w.newTrial("subscriber"), w.newTrial("enroller")
 	for _, try := range []struct {
-		p       *probe
+		p       *trial
 		subject string
 	}{
 		{reader, "$JS.API.DIRECT.GET.KV_tokens." + n.RecordSubject(c)}, {reader, n.JobSubject(c)},
@@ -165,7 +165,7 @@ func (w *world) wantRefused(c events.Credential) {
 		w.must(try.p.nc.Publish(try.subject, nil))
 		try.p.wantDenied("Publish", try.subject)
 	}
-	for _, p := range []*probe{reader, subscriber} {
+	for _, p := range []*trial{reader, subscriber} {
 		_, err := p.nc.SubscribeSync(event)
 		w.must(err)
 		p.wantDenied("Subscription", event)

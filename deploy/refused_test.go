@@ -73,7 +73,7 @@ func TestWhatIsNobodysWorkIsRefused(t *testing.T) {
 				subscribe = append(subscribe, "_INBOX_"+other+".>")
 			}
 		}
-		p := w.newProbe(role)
+		p := w.newTrial(role)
 		for _, subject := range publish {
 			w.must(p.nc.Publish(subject, nil))
 			p.wantDenied("Publish", subject)
@@ -87,23 +87,23 @@ func TestWhatIsNobodysWorkIsRefused(t *testing.T) {
 	}
 }
 
-// probe is a connection that hears what is denied.
-type probe struct {
+// trial is a connection that hears what is denied.
+type trial struct {
 	t      *testing.T
 	role   string
 	nc     *nats.Conn
 	denied chan string
 }
 
-func (w *world) newProbe(role string) *probe {
-	p := &probe{t: w.t, role: role, denied: make(chan string, 64)}
+func (w *world) newTrial(role string) *trial {
+	p := &trial{t: w.t, role: role, denied: make(chan string, 64)}
 	p.nc = w.connect(role, nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { p.denied <- err.Error() }))
 	return p
 }
 
 // wantDenied fails unless the server's next word is that this was denied. Where it is not, a publish to a subject that
 // surely is denied brings the next word.
-func (p *probe) wantDenied(action, subject string) {
+func (p *trial) wantDenied(action, subject string) {
 	p.t.Helper()
 	const marker = "surely.denied"
 	if err := p.nc.Publish(marker, nil); err != nil {

@@ -20,7 +20,9 @@ import (
 	"github.com/freshetdev/freshet/internal/authserver"
 	"github.com/freshetdev/freshet/internal/broker"
 	"github.com/freshetdev/freshet/internal/dashboard"
+	"github.com/freshetdev/freshet/internal/doctor"
 	"github.com/freshetdev/freshet/internal/enroll"
+	"github.com/freshetdev/freshet/internal/probe"
 	"github.com/freshetdev/freshet/internal/web"
 	"github.com/freshetdev/freshet/pkg/events"
 	"github.com/freshetdev/freshet/pkg/provider"
@@ -56,6 +58,8 @@ func TestEveryRoleDoesItsWorkAndNothingIsDenied(t *testing.T) {
 	}
 
 	w.operate(operator, alice)
+	w.examine(operator)
+	w.revoke("operator", w.importExpired("dave"))
 	w.remove("operator", alice)
 	w.remove("enroller", bob)
 	for _, b := range []*book{live, durable} {
@@ -341,6 +345,37 @@ func (w *world) remove(role string, c events.Credential) {
 	_, writer := w.writer(role)
 	_, err := writer.Tombstone(w.t.Context(), c, refresh.StateDeleted)
 	w.must(err)
+}
+
+// revoke withdraws a credential, here and at its provider.
+func (w *world) revoke(role string, c events.Credential) {
+	w.t.Helper()
+	b, writer := w.writer(role)
+	d, err := app.OpenProvider(w.t.Context(), b, w.grant, c.Provider)
+	w.must(err)
+	ask := refresh.NewAsker(nil)
+	defer ask.CloseIdle()
+	told, err := enroll.Revoke(w.t.Context(), enroll.RevokeConfig{
+		Writer: writer, Definition: d, Revoke: ask.Revoke, RevokeAccess: ask.RevokeAccess, Patience: patience,
+	}, c)
+	w.must(err)
+	if !told {
+		w.t.Errorf("%s: its provider was not told", c)
+	}
+}
+
+// examine looks whether all is well, and sees everything.
+func (w *world) examine(b *broker.Broker) {
+	w.t.Helper()
+	lines := 0
+	w.must(doctor.Examine(w.t.Context(), doctor.Config{Broker: b, Grant: w.grant, Access: w.access, Keys: true}, func(c probe.Check) {
+		if lines++; c.Result == probe.Fail || strings.Contains(c.Found, "may not look") {
+			w.t.Errorf("doctor: %s %s: %s", c.Result, c.Name, c.Found)
+		}
+	}))
+	if lines < 15 {
+		w.t.Errorf("doctor says %d lines, so little is seen", lines)
+	}
 }
 
 // replay reads the history under a role's user.

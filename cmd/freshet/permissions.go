@@ -21,7 +21,7 @@ as values of the Helm chart of NATS, or as JSON. Everything that is not listed i
 
 --provider and --tenant narrow what a subject tells apart. What cannot be narrowed is marked. Each user has inboxes of its own,
 so its clients need --inbox-prefix _INBOX_USER as well.`,
-		Example: `  freshet permissions > accounts.conf
+		Example: `  freshet permissions                   the accounts of a nats-server configuration
   freshet permissions --role worker --format nsc
   freshet permissions --role reader --user billing --provider acme --tenant tenant-7`,
 		Args: usageArgs(cobra.NoArgs),
