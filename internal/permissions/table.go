@@ -149,7 +149,13 @@ func enroller() work {
 			{why: "web keeps there, sealed, who is on the way to a provider and back.", subjects: []string{
 				"$JS.API.STREAM.MSG.GET.KV_{enrollments}", "$KV.{enrollments}.*",
 			}},
-			{subjects: []string{"{ns}token.updated.{key}", "{ns}token.revoked.{key}", "{ns}token.deleted.{key}"}},
+			{why: "web's dashboard: the records' headers, the lanes, and the events of the last hour, through consumers that end with it.",
+				without: "the dashboard of freshet web is for all providers: this user's shows nothing",
+				subjects: append([]string{
+					"$JS.API.CONSUMER.CREATE.KV_{tokens}.*", "$JS.API.CONSUMER.DELETE.KV_{tokens}.*", "$JS.FC.KV_{tokens}.>",
+					"$JS.API.CONSUMER.INFO.{jobs}.*", "$JS.API.CONSUMER.CREATE.{events}.>",
+				}, readHistory()...)},
+			{why: "What it tells.", subjects: []string{"{ns}token.updated.{key}", "{ns}token.revoked.{key}", "{ns}token.deleted.{key}"}},
 		},
 	}
 }
