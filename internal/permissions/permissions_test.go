@@ -3,6 +3,7 @@ package permissions_test
 import (
 	"bytes"
 	"encoding/json"
+	"os/exec"
 	"slices"
 	"strings"
 	"testing"
@@ -152,6 +153,35 @@ func TestValuesAndJSONCanBeRead(t *testing.T) {
 				t.Errorf("%q: no JSON", r)
 			}
 		}
+	}
+}
+
+// A shell hands every subject to nsc as it is, dollars and all.
+func TestCommandsOfNSCAreWhatAShellReads(t *testing.T) {
+	t.Parallel()
+	script := "nsc() { printf '<%s>' \"$@\"; echo; }\n" + write(t, permissions.NSC, "", permissions.Scope{Provider: "acme", Tenant: "north"})
+	out, err := exec.CommandContext(t.Context(), "sh", "-eu", "-c", script).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range permissions.Roles() {
+		p := of(t, r, permissions.Scope{Provider: "acme", Tenant: "north"})
+		want := "<add><user><--account><" + p.Account + "><--name><" + string(r) + ">"
+		for _, subject := range permissions.Allowed(p.Publish) {
+			want += "<--allow-pub><" + subject + ">"
+		}
+		if len(p.Publish) == 0 {
+			want += "<--deny-pub><>>"
+		}
+		for _, subject := range permissions.Allowed(p.Subscribe) {
+			want += "<--allow-sub><" + subject + ">"
+		}
+		if !strings.Contains(string(out), want+"\n") {
+			t.Errorf("%s: want %s in\n%s", r, want, out)
+		}
+	}
+	if got := strings.Count(string(out), "<add><import>"); got != 8 {
+		t.Errorf("%d imports, want 8", got)
 	}
 }
 
