@@ -3,6 +3,7 @@
 package deploy_test
 
 import (
+	"bytes"
 	"errors"
 	"flag"
 	"net/http"
@@ -23,6 +24,7 @@ import (
 	"github.com/freshetdev/freshet/internal/authserver"
 	"github.com/freshetdev/freshet/internal/broker"
 	"github.com/freshetdev/freshet/internal/natstest"
+	"github.com/freshetdev/freshet/internal/permissions"
 	"github.com/freshetdev/freshet/pkg/events"
 	"github.com/freshetdev/freshet/pkg/provider"
 	"github.com/freshetdev/freshet/pkg/refresh"
@@ -49,7 +51,31 @@ type world struct {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{t: t, server: startNATS(t), client: &http.Client{Transport: &http.Transport{}}}
+	return newWorldUnder(t, confFile)
+}
+
+// admin is a user of narrow worlds that may do everything: somebody sets them up.
+const admin = "admin"
+
+// newNarrowWorld has users that are narrowed to a scope, just as the command prints them, and admin beside them.
+func newNarrowWorld(t *testing.T, s permissions.Scope) *world {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "nats-server.conf")
+	var users bytes.Buffer
+	err := permissions.Write(&users, permissions.Conf, "", s)
+	const list = "users: ["
+	text := "jetstream { sync_interval: always }\n" +
+		strings.Replace(users.String(), list, list+"{user: "+admin+", password: "+password(admin)+"}", 1)
+	if err := errors.Join(err, os.WriteFile(file, []byte(text), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	return newWorldUnder(t, file)
+}
+
+// newWorldUnder takes the configuration from a file.
+func newWorldUnder(t *testing.T, conf string) *world {
+	t.Helper()
+	w := &world{t: t, server: startNATS(t, conf), client: &http.Client{Transport: &http.Transport{}}}
 	t.Cleanup(w.client.CloseIdleConnections)
 	var err error
 	w.keysets, err = app.GenerateKeysets(filepath.Join(t.TempDir(), "keys"))
@@ -71,11 +97,11 @@ func (w *world) must(err error) {
 }
 
 // startNATS starts a server as the command line does: nats-server -c FILE -p PORT -sd DIR.
-func startNATS(t *testing.T) *server.Server {
+func startNATS(t *testing.T, conf string) *server.Server {
 	t.Helper()
 	nothing := func() {}
 	opts, err := server.ConfigureOptions(flag.NewFlagSet("nats-server", flag.ContinueOnError),
-		[]string{"-c", confFile, "-a", "127.0.0.1", "-p", "-1", "-sd", t.TempDir()}, nothing, nothing, nothing)
+		[]string{"-c", conf, "-a", "127.0.0.1", "-p", "-1", "-sd", t.TempDir()}, nothing, nothing, nothing)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -194,7 +220,7 @@ func TestNoPasswordIsWrittenDown(t *testing.T) {
 
 func TestWrongAndMissingPasswordsAreRefused(t *testing.T) {
 	t.Parallel()
-	s := startNATS(t)
+	s := startNATS(t, confFile)
 	for name, opts := range map[string][]nats.Option{
 		"none":            nil,
 		"somebody else's": {nats.UserInfo("worker", password("reader"))},

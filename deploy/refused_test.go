@@ -28,7 +28,7 @@ func refusedToAll() []string {
 	}
 	return append(all,
 		"$JS.API.STREAM.PURGE.KV_tokens", "$JS.API.STREAM.PURGE.KV_providers", "$JS.API.STREAM.PURGE.TOKEN_EVENTS",
-		"$JS.API.STREAM.CREATE.OTHER", "$JS.API.STREAM.LIST", "$JS.API.STREAM.NAMES", "$JS.API.INFO",
+		"$JS.API.STREAM.CREATE.OTHER", "$JS.API.STREAM.LIST", "$JS.API.STREAM.NAMES",
 		"$JS.API.CONSUMER.DELETE.REFRESH_JOBS.acme", "$JS.API.CONSUMER.DURABLE.CREATE.REFRESH_JOBS.acme",
 		"$JS.API.CONSUMER.CREATE.REFRESH_JOBS", "$JS.API.CONSUMER.CREATE.KV_tokens",
 		"$SYS.REQ.SERVER.PING", "$KV.other.acme", "refresh.other", "anything",
@@ -50,7 +50,8 @@ func refusedTo() map[string][]string {
 	dropJobs := []string{"$JS.API.STREAM.PURGE.REFRESH_JOBS"}
 	makeLanes := []string{"$JS.API.CONSUMER.CREATE.REFRESH_JOBS.acme.refresh.jobs.acme.>", "$JS.API.STREAM.CREATE.KV_tokens"}
 	enrolments := []string{"$JS.API.STREAM.MSG.GET.KV_enrollments", "$KV.enrollments.state_x"}
-	outside := slices.Concat(enrolments, takeJobs, dropJobs, makeLanes, readTokens, readProviders, []string{record, entry, event})
+	limits := []string{"$JS.API.INFO"}
+	outside := slices.Concat(limits, enrolments, takeJobs, dropJobs, makeLanes, readTokens, readProviders, []string{record, entry, event})
 	return map[string][]string{
 		"operator":   slices.Concat(takeJobs, enrolments, []string{event, "token.reauth_required.acme.alice"}),
 		"scheduler":  slices.Concat(takeJobs, enrolments, makeLanes, readTokens[:2], []string{record}),
@@ -72,7 +73,7 @@ func TestWhatIsNobodysWorkIsRefused(t *testing.T) {
 				subscribe = append(subscribe, "_INBOX_"+other+".>")
 			}
 		}
-		p := w.newProbe(role)
+		p := w.newTrial(role)
 		for _, subject := range publish {
 			w.must(p.nc.Publish(subject, nil))
 			p.wantDenied("Publish", subject)
@@ -86,23 +87,23 @@ func TestWhatIsNobodysWorkIsRefused(t *testing.T) {
 	}
 }
 
-// probe is a connection that hears what is denied.
-type probe struct {
+// trial is a connection that hears what is denied.
+type trial struct {
 	t      *testing.T
 	role   string
 	nc     *nats.Conn
 	denied chan string
 }
 
-func (w *world) newProbe(role string) *probe {
-	p := &probe{t: w.t, role: role, denied: make(chan string, 64)}
+func (w *world) newTrial(role string) *trial {
+	p := &trial{t: w.t, role: role, denied: make(chan string, 64)}
 	p.nc = w.connect(role, nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { p.denied <- err.Error() }))
 	return p
 }
 
 // wantDenied fails unless the server's next word is that this was denied. Where it is not, a publish to a subject that
 // surely is denied brings the next word.
-func (p *probe) wantDenied(action, subject string) {
+func (p *trial) wantDenied(action, subject string) {
 	p.t.Helper()
 	const marker = "surely.denied"
 	if err := p.nc.Publish(marker, nil); err != nil {

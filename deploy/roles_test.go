@@ -20,7 +20,9 @@ import (
 	"github.com/freshetdev/freshet/internal/authserver"
 	"github.com/freshetdev/freshet/internal/broker"
 	"github.com/freshetdev/freshet/internal/dashboard"
+	"github.com/freshetdev/freshet/internal/doctor"
 	"github.com/freshetdev/freshet/internal/enroll"
+	"github.com/freshetdev/freshet/internal/probe"
 	"github.com/freshetdev/freshet/internal/web"
 	"github.com/freshetdev/freshet/pkg/events"
 	"github.com/freshetdev/freshet/pkg/provider"
@@ -56,6 +58,8 @@ func TestEveryRoleDoesItsWorkAndNothingIsDenied(t *testing.T) {
 	}
 
 	w.operate(operator, alice)
+	w.examine(operator)
+	w.revoke("operator", w.importExpired("dave"))
 	w.remove("operator", alice)
 	w.remove("enroller", bob)
 	for _, b := range []*book{live, durable} {
@@ -120,18 +124,22 @@ func (w *world) startWorker() {
 	})
 }
 
-// subscribe hears events live and through a durable consumer that it makes.
+// subscribe hears all events live and through a durable consumer that it makes.
 func (w *world) subscribe() (live, durable *book) {
 	w.t.Helper()
 	live, durable = newBook(), newBook()
-	b := w.broker("subscriber")
+	w.subscribeAs("subscriber", events.SubscribeConfig{Durable: "audit"}, live, durable)
+	return live, durable
+}
+
+func (w *world) subscribeAs(role string, cfg events.SubscribeConfig, live, durable *book) {
+	w.t.Helper()
+	b := w.broker(role)
 	ready := make(chan struct{}, 2)
-	cfg := events.SubscribeConfig{OnReady: func() { ready <- struct{}{} }, OnError: func(err error) { w.t.Log("subscriber:", err) }}
+	cfg.OnReady, cfg.OnError = func() { ready <- struct{}{} }, func(err error) { w.t.Log("subscriber:", err) }
 	w.run("live subscriber", func(ctx context.Context) error { return events.Live(ctx, b.Conn(), cfg, live.add) })
-	audit := cfg
-	audit.Durable = "audit"
 	w.run("durable subscriber", func(ctx context.Context) error {
-		return events.Durable(ctx, b.JetStream(), audit, func(_ context.Context, e events.Event) error {
+		return events.Durable(ctx, b.JetStream(), cfg, func(_ context.Context, e events.Event) error {
 			durable.add(e)
 			return nil
 		})
@@ -143,7 +151,6 @@ func (w *world) subscribe() (live, durable *book) {
 			w.t.Fatalf("a subscriber is not ready; denied: %v", w.denials.all())
 		}
 	}
-	return live, durable
 }
 
 func (w *world) openReader() *tokens.Client {
@@ -338,6 +345,37 @@ func (w *world) remove(role string, c events.Credential) {
 	_, writer := w.writer(role)
 	_, err := writer.Tombstone(w.t.Context(), c, refresh.StateDeleted)
 	w.must(err)
+}
+
+// revoke withdraws a credential, here and at its provider.
+func (w *world) revoke(role string, c events.Credential) {
+	w.t.Helper()
+	b, writer := w.writer(role)
+	d, err := app.OpenProvider(w.t.Context(), b, w.grant, c.Provider)
+	w.must(err)
+	ask := refresh.NewAsker(nil)
+	defer ask.CloseIdle()
+	told, err := enroll.Revoke(w.t.Context(), enroll.RevokeConfig{
+		Writer: writer, Definition: d, Revoke: ask.Revoke, RevokeAccess: ask.RevokeAccess, Patience: patience,
+	}, c)
+	w.must(err)
+	if !told {
+		w.t.Errorf("%s: its provider was not told", c)
+	}
+}
+
+// examine looks whether all is well, and sees everything.
+func (w *world) examine(b *broker.Broker) {
+	w.t.Helper()
+	lines := 0
+	w.must(doctor.Examine(w.t.Context(), doctor.Config{Broker: b, Grant: w.grant, Access: w.access, Keys: true}, func(c probe.Check) {
+		if lines++; c.Result == probe.Fail || strings.Contains(c.Found, "may not look") {
+			w.t.Errorf("doctor: %s %s: %s", c.Result, c.Name, c.Found)
+		}
+	}))
+	if lines < 15 {
+		w.t.Errorf("doctor says %d lines, so little is seen", lines)
+	}
 }
 
 // replay reads the history under a role's user.

@@ -143,6 +143,8 @@ type LaneInfo struct {
 	Waiting       int    // pull requests of idle hands
 	Paused        bool
 	PausedUntil   time.Time // zero where not paused
+	AckWait       time.Duration
+	LastAck       time.Time // zero: none yet
 }
 
 // LaneInfo asks the lane's leader. It fails with ErrNoLane where there is no lane.
@@ -153,7 +155,10 @@ func (b *Broker) LaneInfo(ctx context.Context, name string) (LaneInfo, error) {
 	}
 	li := LaneInfo{
 		Pending: info.NumPending, AckPending: info.NumAckPending, MaxAckPending: info.Config.MaxAckPending,
-		Waiting: info.NumWaiting, Paused: info.Paused,
+		Waiting: info.NumWaiting, Paused: info.Paused, AckWait: info.Config.AckWait,
+	}
+	if last := info.AckFloor.Last; last != nil {
+		li.LastAck = *last
 	}
 	if info.Paused && info.Config.PauseUntil != nil {
 		li.PausedUntil = *info.Config.PauseUntil

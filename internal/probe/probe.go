@@ -60,6 +60,18 @@ func (p *Prober) Close() {
 // Probe checks a definition with its defaults, one check after the other; it stops when ctx ends. What the definition leaves to its
 // issuer's metadata is looked up, as apply does. Checks quote no secret.
 func (p *Prober) Probe(ctx context.Context, d *provider.Definition) ([]Check, error) {
+	d, checks := p.endpoints(ctx, d)
+	return append(checks, p.client(ctx, d)...), ctx.Err()
+}
+
+// Endpoints is Probe for a definition whose secrets are not open: the client is not tried.
+func (p *Prober) Endpoints(ctx context.Context, d *provider.Definition) ([]Check, error) {
+	_, checks := p.endpoints(ctx, d)
+	return checks, ctx.Err()
+}
+
+// endpoints returns the definition with what its issuer fills in.
+func (p *Prober) endpoints(ctx context.Context, d *provider.Definition) (*provider.Definition, []Check) {
 	d, published := p.metadata(ctx, d)
 	var checks []Check
 	for _, e := range endpointsOf(d) {
@@ -67,8 +79,7 @@ func (p *Prober) Probe(ctx context.Context, d *provider.Definition) ([]Check, er
 			checks = append(checks, p.reach(ctx, d, e))
 		}
 	}
-	checks = append(append(checks, published...), p.client(ctx, d)...)
-	return checks, ctx.Err()
+	return d, append(checks, published...)
 }
 
 // endpoint is a field of a definition that has an address.
