@@ -31,6 +31,7 @@ type Keyset struct {
 	aead    tink.AEAD
 	ids     []uint32
 	primary uint32
+	keys    []Key
 }
 
 // GenerateKeyset returns a new keyset of one key, as Tink's cleartext JSON. The bytes are secret.
@@ -67,9 +68,13 @@ func LoadKeyset(data []byte) (*Keyset, error) {
 	}
 	k := &Keyset{aead: primitive, primary: pb.GetPrimaryKeyId()}
 	for _, key := range pb.GetKey() {
-		if key.GetStatus() == tinkpb.KeyStatusType_ENABLED {
+		enabled := key.GetStatus() == tinkpb.KeyStatusType_ENABLED
+		if enabled {
 			k.ids = append(k.ids, key.GetKeyId())
 		}
+		k.keys = append(k.keys, Key{
+			ID: key.GetKeyId(), Algorithm: algorithmOf(key.GetKeyData().GetTypeUrl()), Enabled: enabled, Primary: key.GetKeyId() == k.primary,
+		})
 	}
 	return k, nil
 }
@@ -108,11 +113,13 @@ func parseKeyset(data []byte) (*tinkpb.Keyset, error) {
 func unusable(pb *tinkpb.Keyset) error {
 	var keys []string
 	for _, key := range pb.GetKey() {
-		kind := key.GetKeyData().GetTypeUrl()
-		keys = append(keys, fmt.Sprintf("%d %q", key.GetKeyId(), kind[strings.LastIndexByte(kind, '/')+1:]))
+		keys = append(keys, fmt.Sprintf("%d %q", key.GetKeyId(), algorithmOf(key.GetKeyData().GetTypeUrl())))
 	}
 	return fmt.Errorf("not every key is a usable AEAD key: %s", strings.Join(keys, ", "))
 }
+
+// algorithmOf is the last part of a key's type URL.
+func algorithmOf(typeURL string) string { return typeURL[strings.LastIndexByte(typeURL, '/')+1:] }
 
 // PrimaryID returns the id of the key that seals.
 func (k *Keyset) PrimaryID() uint32 { return k.primary }
