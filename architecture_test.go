@@ -71,6 +71,7 @@ var rooms = []struct {
 	{"internal/telemetry", []string{prom, otel, zerolog}},
 	{"internal/enroll", []string{oauth2}},
 	{"internal/probe", nil},
+	{"internal/rewrap", []string{xsync}},
 	{"internal/authserver", nil},
 	{"internal/embedded", []string{natsSrv, natsGo, flock}},
 	{"internal/flags", []string{natsGo, zerolog, isatty, pflag, cobra, natsCtx}},

@@ -51,6 +51,7 @@ func completeExchanger(cfg *app.ExchangerConfig, common *flags.Common, keys *fla
 	if cfg.Log, err = common.Logger(os.Stderr); err != nil {
 		return flags.Usage(err)
 	}
+	keys.Warn = func(text string) { cfg.Log.Warn().Str("component", "exchanger").Msg(text) }
 	if cfg.Grant, err = keys.Grant(); err != nil {
 		return err
 	}

@@ -63,10 +63,11 @@ func complete(cfg *app.WorkerConfig, common *flags.Common, keys *flags.Keysets) 
 	if cfg.Log, err = common.Logger(os.Stderr); err != nil {
 		return flags.Usage(err)
 	}
+	log := app.Component(cfg.Log, "worker", cfg.Name)
+	keys.Warn = func(text string) { log.Warn().Msg(text) }
 	if cfg.Grant, cfg.Access, err = keys.Both(); err != nil {
 		return err
 	}
-	log := app.Component(cfg.Log, "worker", cfg.Name)
 	cfg.Conn, cfg.Broker, err = common.Connect("freshet-worker "+cfg.Name, app.ConnectOptions(log)...)
 	return err
 }
