@@ -51,6 +51,7 @@ var rooms = []struct {
 	{"internal/sleep", nil},
 	{"internal/replace", nil},
 	{"internal/page", nil},
+	{"internal/coredump", []string{xsys}},
 	{"pkg/events", []string{natsGo}},
 	{"pkg/seal", []string{tink}},
 	{"internal/assertion", []string{jose}},

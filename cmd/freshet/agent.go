@@ -19,6 +19,7 @@ import (
 	"github.com/freshetdev/freshet/internal/agent"
 	"github.com/freshetdev/freshet/internal/app"
 	"github.com/freshetdev/freshet/internal/broker"
+	"github.com/freshetdev/freshet/internal/coredump"
 	"github.com/freshetdev/freshet/internal/flags"
 	"github.com/freshetdev/freshet/internal/telemetry"
 	"github.com/freshetdev/freshet/pkg/tokens"
@@ -147,6 +148,7 @@ func scopeFlag(fs *pflag.FlagSet, scope *string) {
 // nil: nobody looks.
 func (c *cli) openTokens(ctx context.Context, cfg tokens.Config, log zerolog.Logger, t *telemetry.Telemetry) (*tokens.Client, func(), error) {
 	var err error
+	c.noCoreDumps(coredump.Hide) // the commands that it runs keep theirs
 	if cfg.AccessKeyset, err = c.keys.Access(); err != nil {
 		return nil, nil, err
 	}

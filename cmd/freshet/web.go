@@ -9,6 +9,7 @@ import (
 
 	"github.com/freshetdev/freshet/internal/app"
 	"github.com/freshetdev/freshet/internal/broker"
+	"github.com/freshetdev/freshet/internal/coredump"
 	"github.com/freshetdev/freshet/internal/dashboard"
 	"github.com/freshetdev/freshet/internal/enroll"
 	"github.com/freshetdev/freshet/internal/flags"
@@ -63,6 +64,7 @@ func (c *cli) runWeb(ctx context.Context, shows *flags.Telemetry, cfg web.Config
 	if err != nil {
 		return usage(err)
 	}
+	c.noCoreDumps(coredump.Never)
 	grant, access, err := c.keys.Both()
 	if err != nil {
 		return err

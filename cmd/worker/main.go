@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/freshetdev/freshet/internal/app"
+	"github.com/freshetdev/freshet/internal/coredump"
 	"github.com/freshetdev/freshet/internal/exchanger"
 	"github.com/freshetdev/freshet/internal/flags"
 	"github.com/freshetdev/freshet/internal/telemetry"
@@ -64,6 +65,9 @@ func complete(cfg *app.WorkerConfig, common *flags.Common, keys *flags.Keysets) 
 		return flags.Usage(err)
 	}
 	log := app.Component(cfg.Log, "worker", cfg.Name)
+	if err := coredump.Never(); err != nil {
+		log.Warn().Err(err).Msg("a crash may leave keys in a core dump")
+	}
 	keys.Warn = func(text string) { log.Warn().Msg(text) }
 	if cfg.Grant, cfg.Access, err = keys.Both(); err != nil {
 		return err
