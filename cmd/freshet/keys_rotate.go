@@ -70,7 +70,7 @@ func (c *cli) addKey(file string, data []byte) error {
 		_, err = fmt.Fprintln(c.out, id)
 	}
 	return c.say(err, `%s has key %d, which does not seal yet; %[1]s.old is the file as it was.
-Next: give the file to every process that reads it and restart them, one after the other. Then: freshet keys rotate %[1]s --promote`, file, id)
+Next: give the file to every process that reads it, with a SIGHUP or a restart each. Then: freshet keys rotate %[1]s --promote`, file, id)
 }
 
 func (c *cli) promote(file string, data []byte) error {
@@ -82,7 +82,7 @@ func (c *cli) promote(file string, data []byte) error {
 		err = replaceKeyset(file, data, next)
 	}
 	return c.say(err, `key %d of %s seals from now on; %[2]s.old is the file as it was.
-Next: give the file to every process that reads it and restart them, one after the other. Then: freshet keys rewrap`, id, file)
+Next: give the file to every process that reads it, with a SIGHUP or a restart each. Then: freshet keys rewrap`, id, file)
 }
 
 func (c *cli) retire(ctx context.Context, r rotation, file string, data []byte) error {
@@ -101,7 +101,7 @@ func (c *cli) retire(ctx context.Context, r rotation, file string, data []byte) 
 		err = replaceKeyset(file, data, next)
 	}
 	return c.say(err, `key %d is gone from %s; %[2]s.old still has it: delete that file once all goes well.
-Next: give the file to every process that reads it and restart them, one after the other`, id, file)
+Next: give the file to every process that reads it, with a SIGHUP or a restart each`, id, file)
 }
 
 // needless fails while anything needs the key, or while that is not known.

@@ -71,6 +71,7 @@ func (c *cli) runWeb(ctx context.Context, shows *flags.Telemetry, cfg web.Config
 	}
 	name := flags.DefaultName()
 	cfg.Log = app.Component(log, "web", name)
+	defer c.keys.ReloadOnHangup(cfg.Log, grant, access)()
 	nc, at, err := c.common.Connect("freshet-web "+name, app.ConnectOptions(cfg.Log)...)
 	if err != nil {
 		return err

@@ -25,6 +25,7 @@ func exchangerCommand() *cobra.Command {
 		if err := completeExchanger(&cfg, &common, &keys); err != nil {
 			return err
 		}
+		defer keys.ReloadOnHangup(cfg.Log.With().Str("component", "exchanger").Logger(), cfg.Grant, nil)()
 		return runExchanger(ctx, &shows, cfg)
 	})
 	fs := cmd.Flags()

@@ -33,6 +33,7 @@ func command() *cobra.Command {
 			return err
 		}
 		defer cfg.Conn.Close()
+		defer keys.ReloadOnHangup(app.Component(cfg.Log, "worker", cfg.Name), cfg.Grant, cfg.Access)()
 		return run(ctx, &shows, cfg)
 	})
 	cmd.Version = app.Version()

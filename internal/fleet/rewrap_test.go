@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -39,25 +40,26 @@ func TestKeysAreRotatedUnderLoad(t *testing.T) {
 	old := primaries(t, f)
 	running := workers("worker-1", "worker-2")
 	must(t, f.AwaitRenewals(ctx, 1))
-	for _, flags := range [][]string{nil, {"--promote"}} {
+	for i, flags := range [][]string{nil, {"--promote"}} {
 		for _, file := range []string{f.Keysets.Grant, f.Keysets.Access} {
 			freshet(ctx, t, f, 0, append([]string{"keys", "rotate", file}, flags...)...)
 		}
-		for i, w := range running { // one after the other, as the command says
-			stop(ctx, t, w, workerStopped)
-			running[i] = workers(w.Name)[0]
-		}
+		// One is restarted, the other told.
+		stop(ctx, t, running[0], workerStopped)
+		running[0] = workers("worker-1")[0]
+		must(t, running[1].Signal(syscall.SIGHUP))
+		must(t, running[1].Await(ctx, "keysets read anew", i+1))
 	}
 	keysets := []string{"--grant-keyset", f.Keysets.Grant, "--access-keyset", f.Keysets.Access}
 	verify := append([]string{"keys", "rewrap", "--verify"}, keysets...)
 	again := append([]string{"keys", "rewrap", "--at-once", "1"}, keysets...)
 	inTheMiddle, left := 0, stale(ctx, t, f)
-	for left > 0 {
+	for try := 1; left > 0; try++ { // at first before it has begun, then a little later each time
 		p, err := f.Launch(f.OperatorCommand(again...))
 		must(t, err)
 		select {
 		case <-p.Done():
-		case <-time.After(20*time.Millisecond + rand.N(100*time.Millisecond)):
+		case <-time.After(time.Duration(try)*5*time.Millisecond + rand.N(10*time.Millisecond)):
 			must(t, p.Kill())
 		}
 		before := left

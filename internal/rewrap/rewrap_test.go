@@ -208,17 +208,15 @@ func TestASurveyLooksIntoJournalsAndEnrolments(t *testing.T) {
 	must(t, h.CreateEnrollment(t.Context(), "used_x", []byte("1"), time.Minute))
 
 	worker, exchanger := t.TempDir(), t.TempDir()
-	j := open(t, worker)
+	j := open(t, worker, "journal")
 	for _, id := range []string{"pending", "recent", "aside", "retired"} {
 		must(t, j.Append(journal.Entry{ID: id, Key: "acme.user-1", Data: sealed(id, "acme.user-1")}))
 	}
 	must(t, j.Committed("recent", 7))
 	must(t, j.SetAside("aside", "too late"))
 	must(t, j.Retire("retired"))
-	x := open(t, exchanger) // an exchanger's own notes are not sealed
-	must(t, x.Append(journal.Entry{ID: "store", Data: []byte("ABC")}))
-	must(t, x.Append(journal.Entry{ID: "intent/y", Key: "acme.user-2", Data: []byte(`{"ticket":{}}`)}))
-	must(t, x.Append(journal.Entry{ID: "reply/y", Key: "acme.user-2", Data: sealed("y", "acme.user-2")}))
+	x := open(t, exchanger, "replies")
+	must(t, x.Append(journal.Entry{ID: "y", Key: "acme.user-2", Data: sealed("y", "acme.user-2")}))
 
 	s := h.survey(t)
 	must(t, s.AddJournal(worker))
@@ -232,9 +230,9 @@ func TestASurveyLooksIntoJournalsAndEnrolments(t *testing.T) {
 	}
 }
 
-func open(t *testing.T, stateDir string) *journal.Journal {
+func open(t *testing.T, stateDir, name string) *journal.Journal {
 	t.Helper()
-	j, err := journal.Open(filepath.Join(stateDir, "journal"), journal.Config{})
+	j, err := journal.Open(filepath.Join(stateDir, name), journal.Config{})
 	must(t, err)
 	t.Cleanup(func() { must(t, j.Close()) })
 	return j

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"path/filepath"
 	"slices"
@@ -132,13 +133,29 @@ func tally(uses map[spot]*Use, p Place, id uint32, name string) {
 	uses[at].Count++
 }
 
+// journals are where a state directory has what is sealed: a worker's, which an exchanger had in earlier versions, and an exchanger's.
+var journals = [...]string{"journal", "replies"}
+
 // AddJournal counts the journal of a worker's or an exchanger's state directory, which may be at work. What a damaged journal has of
 // bytes that cannot be read needs no key. Error: fs.ErrNotExist where there is no journal.
 func (s *Survey) AddJournal(stateDir string) error {
-	found, err := journal.Read(filepath.Join(stateDir, "journal"), 0)
-	if err != nil {
-		return fmt.Errorf("state directory %s: %w", stateDir, err)
+	missing := 0
+	for _, name := range journals {
+		found, err := journal.Read(filepath.Join(stateDir, name), 0)
+		if errors.Is(err, fs.ErrNotExist) {
+			if missing++; missing < len(journals) {
+				continue
+			}
+		}
+		if err != nil {
+			return fmt.Errorf("state directory %s: %w", stateDir, err)
+		}
+		s.journal(stateDir, found)
 	}
+	return nil
+}
+
+func (s *Survey) journal(stateDir string, found journal.Contents) {
 	for _, e := range append(found.Pending, found.Recent...) {
 		s.sealed(PlaceJournal, e.Key+" in "+stateDir, e.Data)
 	}
@@ -147,7 +164,6 @@ func (s *Survey) AddJournal(stateDir string) error {
 			s.sealed(PlaceAside, a.Key+" in "+stateDir, a.Data)
 		}
 	}
-	return nil
 }
 
 // Uses lists what was counted, by place and then by key.

@@ -32,7 +32,7 @@ type Key struct {
 }
 
 // Keys describes all keys, those included that are not enabled, in the keyset's order: the newest is the last.
-func (k *Keyset) Keys() []Key { return slices.Clone(k.keys) }
+func (k *Keyset) Keys() []Key { return slices.Clone(k.current.Load().all) }
 
 // Rewrap seals anew with the primary key what another key sealed for the same place. changed is false where there is
 // nothing to do: no keyset, no ciphertext, or one of the primary key's. Errors are those of Open.
@@ -54,7 +54,7 @@ func (k *Keyset) Stale(ciphertext []byte) bool {
 		return false
 	}
 	id, err := KeyIDOf(ciphertext)
-	return err != nil || id != k.primary
+	return err != nil || id != k.PrimaryID()
 }
 
 // AddKey adds a new key, which opens and does not seal yet, to a keyset as LoadKeyset reads it, and returns the changed keyset's bytes,
@@ -64,7 +64,7 @@ func AddKey(data []byte) (next []byte, id uint32, err error) {
 	if err != nil {
 		return nil, 0, err
 	}
-	if newest := k.newest(); newest != k.primary {
+	if newest := k.newest(); newest != k.PrimaryID() {
 		return nil, 0, fmt.Errorf("%w: %d", ErrNewerWaits, newest)
 	}
 	next, err = edit(data, func(m *keyset.Manager) error {
@@ -80,7 +80,7 @@ func PromoteKey(data []byte) (next []byte, id uint32, err error) {
 	if err != nil {
 		return nil, 0, err
 	}
-	if id = k.newest(); id == k.primary {
+	if id = k.newest(); id == k.PrimaryID() {
 		return nil, 0, fmt.Errorf("%w: %d", ErrNothingNewer, id)
 	}
 	next, err = edit(data, func(m *keyset.Manager) error { return m.SetPrimary(id) })
@@ -93,16 +93,19 @@ func RemoveKey(data []byte, id uint32) (next []byte, err error) {
 	switch {
 	case err != nil:
 		return nil, err
-	case id == k.primary:
+	case id == k.PrimaryID():
 		return nil, fmt.Errorf("remove key %d: %w", id, ErrPrimaryKey)
-	case !slices.ContainsFunc(k.keys, func(key Key) bool { return key.ID == id }):
+	case !slices.ContainsFunc(k.Keys(), func(key Key) bool { return key.ID == id }):
 		return nil, fmt.Errorf("remove key %d: %w", id, ErrNoSuchKey)
 	}
 	return edit(data, func(m *keyset.Manager) error { return m.Delete(id) })
 }
 
 // newest is the id of the last key that is enabled; the primary one always is.
-func (k *Keyset) newest() uint32 { return k.ids[len(k.ids)-1] }
+func (k *Keyset) newest() uint32 {
+	ids := k.current.Load().ids
+	return ids[len(ids)-1]
+}
 
 // edit changes a keyset that LoadKeyset has read.
 func edit(data []byte, change func(*keyset.Manager) error) ([]byte, error) {

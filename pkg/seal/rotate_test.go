@@ -135,3 +135,18 @@ func TestKeysAreDescribed(t *testing.T) {
 		t.Errorf("keys %+v, want %+v", got, want)
 	}
 }
+
+func TestReplaceIsForEverybodyWhoHasTheKeyset(t *testing.T) {
+	t.Parallel()
+	k, data := generate(t)
+	held := k
+	c := sealed(t, k, "a refresh token", place)
+	handed, id := added(t, data)
+	k.Replace(load(t, promoted(t, handed)))
+	if held.PrimaryID() != id || len(held.Keys()) != 2 {
+		t.Errorf("it is %v", held)
+	}
+	if plain, err := held.Open(c, place); err != nil || string(plain) != "a refresh token" {
+		t.Errorf("opens %q, %v", plain, err)
+	}
+}
