@@ -19,6 +19,7 @@ import (
 	"github.com/freshetdev/freshet/internal/agent"
 	"github.com/freshetdev/freshet/internal/app"
 	"github.com/freshetdev/freshet/internal/broker"
+	"github.com/freshetdev/freshet/internal/coredump"
 	"github.com/freshetdev/freshet/internal/flags"
 	"github.com/freshetdev/freshet/internal/telemetry"
 	"github.com/freshetdev/freshet/pkg/tokens"
@@ -56,10 +57,15 @@ look for it. It needs the access keyset, and hands out the last good tokens whil
 		if err := a.cfg.Validate(); err != nil {
 			return usage(err)
 		}
+		access, err := c.keys.Access()
+		if err != nil {
+			return err
+		}
+		defer c.keys.ReloadOnHangup(a.logging, nil, access)()
 		return shown(cmd.Context(), &a.shows, show{"agent", a.logging}, func(ctx context.Context, t *telemetry.Telemetry) error {
 			begun, remove := t.Health.Starting()
 			defer remove()
-			client, done, err := c.openTokens(ctx, tokens.Config{CacheFile: a.cfg.CacheFile, Scope: a.scope}, a.logging, t)
+			client, done, err := c.openTokens(ctx, tokens.Config{AccessKeyset: access, CacheFile: a.cfg.CacheFile, Scope: a.scope}, a.logging, t)
 			if err != nil {
 				return err
 			}
@@ -143,12 +149,15 @@ func scopeFlag(fs *pflag.FlagSet, scope *string) {
 	flags.Own(fs, "scope")
 }
 
-// openTokens opens a client with the access keyset alone; cfg has what is its own. With a cache file NATS may be away. t shows the connection;
-// nil: nobody looks.
+// openTokens opens a client with the access keyset alone, which it loads where cfg has none; cfg has what is its own. With a cache file
+// NATS may be away. t shows the connection; nil: nobody looks.
 func (c *cli) openTokens(ctx context.Context, cfg tokens.Config, log zerolog.Logger, t *telemetry.Telemetry) (*tokens.Client, func(), error) {
 	var err error
-	if cfg.AccessKeyset, err = c.keys.Access(); err != nil {
-		return nil, nil, err
+	c.noCoreDumps(coredump.Hide) // the commands that it runs keep theirs
+	if cfg.AccessKeyset == nil {
+		if cfg.AccessKeyset, err = c.keys.Access(); err != nil {
+			return nil, nil, err
+		}
 	}
 	hooks := broker.ConnectHooks{
 		Disconnected: func(err error) { log.Warn().Err(err).Msg("NATS is away: the tokens there are serve to their end") },

@@ -43,7 +43,7 @@ func (c *cli) completeAll(root *cobra.Command) {
 			cmd.ValidArgsFunction = first(credentials)
 		case strings.Contains(arg, "PROVIDER"):
 			cmd.ValidArgsFunction = first(presetsOr(c.names(providerNames)))
-		case !strings.Contains(arg, "[FILE]") && !strings.Contains(arg, "COMMAND"): // there the shell's own files are meant
+		case !strings.Contains(arg, "[FILE]") && arg != " FILE" && !strings.Contains(arg, "COMMAND"): // there the shell's own files are meant
 			cmd.ValidArgsFunction = nothing
 		}
 	}
@@ -65,7 +65,7 @@ func completeFlags(root *cobra.Command, credentials completion) {
 	known := map[string]completion{
 		"log-level": fixed("debug", "info", "warn", "error"), "type": fixed(types...), "rotation": fixed(rotations...),
 		"env": afterName(credentials), "host": afterName(credentials), "file": afterName(credentials),
-		"store": directories, "dir": directories,
+		"store": directories, "dir": directories, "state-dir": directories,
 	}
 	for cmd := range commands(root) {
 		for name, offer := range known {

@@ -12,7 +12,8 @@ import (
 )
 
 func (c *cli) keysCommand() *cobra.Command {
-	return group("keys", "Make and look after the keysets", "  freshet keys generate --dir ./keys", c.keysGenerateCommand())
+	return group("keys", "Make and look after the keysets", `  freshet keys generate --dir ./keys
+  freshet keys ls --in-use`, c.keysGenerateCommand(), c.keysLsCommand(), c.keysRotateCommand(), c.keysRewrapCommand())
 }
 
 func (c *cli) keysGenerateCommand() *cobra.Command {

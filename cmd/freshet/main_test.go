@@ -41,6 +41,7 @@ func TestScripts(t *testing.T) {
 			"twins":     cmdTwins,
 			"another":   cmdAnother,
 			"mode":      cmdMode,
+			"oldkey":    cmdOldKey,
 			"gitserver": cmdGitServer,
 			"document":  cmdDocument,
 			"export":    cmdExport,

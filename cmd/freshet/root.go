@@ -42,6 +42,7 @@ type cli struct {
 }
 
 func (c *cli) root() *cobra.Command {
+	c.keys.Warn = func(text string) { fmt.Fprintln(c.err, "freshet:", text) }
 	root := &cobra.Command{
 		Use:   "freshet",
 		Short: "Keep OAuth 2.0 access tokens fresh",

@@ -6,10 +6,18 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/freshetdev/freshet/internal/coredump"
 	"github.com/freshetdev/freshet/internal/flags"
 	"github.com/freshetdev/freshet/internal/solo"
 	"github.com/freshetdev/freshet/internal/telemetry"
 )
+
+// noCoreDumps keeps what a process that holds keys for long has in memory off the disk.
+func (c *cli) noCoreDumps(off func() error) {
+	if err := off(); err != nil {
+		fmt.Fprintf(c.err, "freshet: %v; a crash may leave keys in a core dump\n", err)
+	}
+}
 
 func (c *cli) runCommand() *cobra.Command {
 	cfg := solo.RunConfig{}
@@ -31,6 +39,7 @@ The store directory holds everything: NATS, the journal, the keysets. Back it up
 			if cfg.Log, err = common.Logger(c.err); err != nil {
 				return usage(err)
 			}
+			c.noCoreDumps(coredump.Never)
 			if file != "" {
 				if cfg.Providers, err = c.readProviders(file); err != nil {
 					return err

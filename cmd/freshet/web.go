@@ -9,6 +9,7 @@ import (
 
 	"github.com/freshetdev/freshet/internal/app"
 	"github.com/freshetdev/freshet/internal/broker"
+	"github.com/freshetdev/freshet/internal/coredump"
 	"github.com/freshetdev/freshet/internal/dashboard"
 	"github.com/freshetdev/freshet/internal/enroll"
 	"github.com/freshetdev/freshet/internal/flags"
@@ -63,12 +64,14 @@ func (c *cli) runWeb(ctx context.Context, shows *flags.Telemetry, cfg web.Config
 	if err != nil {
 		return usage(err)
 	}
+	c.noCoreDumps(coredump.Never)
 	grant, access, err := c.keys.Both()
 	if err != nil {
 		return err
 	}
 	name := flags.DefaultName()
 	cfg.Log = app.Component(log, "web", name)
+	defer c.keys.ReloadOnHangup(cfg.Log, grant, access)()
 	nc, at, err := c.common.Connect("freshet-web "+name, app.ConnectOptions(cfg.Log)...)
 	if err != nil {
 		return err

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/freshetdev/freshet/internal/app"
+	"github.com/freshetdev/freshet/internal/coredump"
 	"github.com/freshetdev/freshet/internal/exchanger"
 	"github.com/freshetdev/freshet/internal/flags"
 	"github.com/freshetdev/freshet/internal/telemetry"
@@ -24,6 +25,7 @@ func exchangerCommand() *cobra.Command {
 		if err := completeExchanger(&cfg, &common, &keys); err != nil {
 			return err
 		}
+		defer keys.ReloadOnHangup(cfg.Log.With().Str("component", "exchanger").Logger(), cfg.Grant, nil)()
 		return runExchanger(ctx, &shows, cfg)
 	})
 	fs := cmd.Flags()
@@ -51,6 +53,10 @@ func completeExchanger(cfg *app.ExchangerConfig, common *flags.Common, keys *fla
 	if cfg.Log, err = common.Logger(os.Stderr); err != nil {
 		return flags.Usage(err)
 	}
+	if err := coredump.Never(); err != nil {
+		cfg.Log.Warn().Err(err).Msg("a crash may leave keys in a core dump")
+	}
+	keys.Warn = func(text string) { cfg.Log.Warn().Str("component", "exchanger").Msg(text) }
 	if cfg.Grant, err = keys.Grant(); err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/freshetdev/freshet/internal/app"
+	"github.com/freshetdev/freshet/internal/coredump"
 	"github.com/freshetdev/freshet/internal/exchanger"
 	"github.com/freshetdev/freshet/internal/flags"
 	"github.com/freshetdev/freshet/internal/telemetry"
@@ -32,6 +33,7 @@ func command() *cobra.Command {
 			return err
 		}
 		defer cfg.Conn.Close()
+		defer keys.ReloadOnHangup(app.Component(cfg.Log, "worker", cfg.Name), cfg.Grant, cfg.Access)()
 		return run(ctx, &shows, cfg)
 	})
 	cmd.Version = app.Version()
@@ -63,10 +65,14 @@ func complete(cfg *app.WorkerConfig, common *flags.Common, keys *flags.Keysets) 
 	if cfg.Log, err = common.Logger(os.Stderr); err != nil {
 		return flags.Usage(err)
 	}
+	log := app.Component(cfg.Log, "worker", cfg.Name)
+	if err := coredump.Never(); err != nil {
+		log.Warn().Err(err).Msg("a crash may leave keys in a core dump")
+	}
+	keys.Warn = func(text string) { log.Warn().Msg(text) }
 	if cfg.Grant, cfg.Access, err = keys.Both(); err != nil {
 		return err
 	}
-	log := app.Component(cfg.Log, "worker", cfg.Name)
 	cfg.Conn, cfg.Broker, err = common.Connect("freshet-worker "+cfg.Name, app.ConnectOptions(log)...)
 	return err
 }

@@ -28,7 +28,8 @@ type follow struct {
 	stream      string
 	filter      string // subject filter; empty: everything
 	headersOnly bool
-	once        bool // end when caught up
+	after       uint64 // only messages behind this one
+	once        bool   // end when caught up
 	handle      func(subject string, m stored) error
 	caughtUp    func()
 
@@ -109,6 +110,9 @@ func (f *follow) create(ctx context.Context, name string) error {
 		FilterSubject: f.filter, HeadersOnly: f.headersOnly, FlowControl: true, IdleHeartbeat: followHeartbeat,
 		Replicas: 1, MemoryStorage: true,
 	}}
+	if f.after > 0 {
+		req.Config.DeliverPolicy, req.Config.OptStartSeq = jetstream.DeliverByStartSequencePolicy, f.after+1
+	}
 	var info struct {
 		apiReply
 		Delivered  jetstream.SequenceInfo `json:"delivered"`

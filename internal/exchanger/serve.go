@@ -20,8 +20,12 @@ func (s *Server) routes() http.Handler {
 
 func (s *Server) status() status {
 	flying, heldNow, stopping := s.table.counts()
-	st := status{Store: s.store.id, Proof: s.proof, InFlight: flying, Held: heldNow}
-	if err := s.store.writable(); err != nil {
+	st := status{Store: s.store.id, InFlight: flying, Held: heldNow}
+	var err error
+	if st.Proof, err = newProof(s.cfg.Keys, s.store.id); err == nil {
+		err = s.store.writable()
+	}
+	if err != nil {
 		st.Refusing = err.Error()
 	}
 	if stopping {

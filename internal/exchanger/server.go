@@ -32,7 +32,6 @@ type Server struct {
 	clock    clock
 	store    *store
 	table    *table
-	proof    []byte
 	listener net.Listener
 	lock     *flock.Flock
 	flights  sync.WaitGroup
@@ -60,9 +59,6 @@ func Open(ctx context.Context, cfg Config) (*Server, error) {
 }
 
 func (s *Server) prepare(ctx context.Context) (err error) {
-	if s.proof, err = newProof(s.cfg.Keys, s.store.id); err != nil {
-		return err
-	}
 	if err := s.recall(); err != nil {
 		return err
 	}

@@ -13,7 +13,6 @@ import (
 
 	"github.com/freshetdev/freshet/internal/broker"
 	"github.com/freshetdev/freshet/pkg/events"
-	"github.com/freshetdev/freshet/pkg/seal"
 )
 
 // Common is what every command that touches NATS takes.
@@ -75,57 +74,4 @@ func (c *Common) Logger(w io.Writer) (zerolog.Logger, error) {
 		w = zerolog.ConsoleWriter{Out: w, TimeFormat: "15:04:05.000", NoColor: os.Getenv("NO_COLOR") != ""}
 	}
 	return zerolog.New(w).Level(level).With().Timestamp().Logger(), nil
-}
-
-// Keysets says where the keysets are.
-type Keysets struct {
-	GrantFile, AccessFile string
-}
-
-// Register adds the flags to fs.
-func (k *Keysets) Register(fs *pflag.FlagSet) {
-	fs.StringVar(&k.GrantFile, "grant-keyset", "", "`file` with the keyset for refresh tokens and client secrets")
-	Env(fs, "grant-keyset", "FRESHET_GRANT_KEYSET_FILE")
-	k.RegisterAccess(fs)
-}
-
-// RegisterAccess adds the flag of a command that needs no more than the access keyset.
-func (k *Keysets) RegisterAccess(fs *pflag.FlagSet) {
-	fs.StringVar(&k.AccessFile, "access-keyset", "", "`file` with the keyset for access tokens")
-	Env(fs, "access-keyset", "FRESHET_ACCESS_KEYSET_FILE")
-}
-
-// Grant loads the keyset for refresh tokens: from its file, else from the variable FRESHET_GRANT_KEYSET.
-func (k *Keysets) Grant() (*seal.Keyset, error) { return loadKeyset("grant", k.GrantFile) }
-
-// Access loads the keyset for access tokens: from its file, else from the variable FRESHET_ACCESS_KEYSET.
-func (k *Keysets) Access() (*seal.Keyset, error) { return loadKeyset("access", k.AccessFile) }
-
-// Both loads both keysets and reports what is wrong with either.
-func (k *Keysets) Both() (grant, access *seal.Keyset, err error) {
-	grant, err1 := k.Grant()
-	access, err2 := k.Access()
-	return grant, access, errors.Join(err1, err2)
-}
-
-func loadKeyset(which, file string) (*seal.Keyset, error) {
-	variable := "FRESHET_" + upperSnake(which) + "_KEYSET"
-	content := os.Getenv(variable)
-	data := []byte(content)
-	switch {
-	case file != "" && content != "" && file == os.Getenv(variable+"_FILE"):
-		return nil, fmt.Errorf("%s and %s_FILE are both set: unset one", variable, variable)
-	case file != "":
-		var err error
-		if data, err = os.ReadFile(file); err != nil {
-			return nil, fmt.Errorf("read %s keyset: %w", which, err)
-		}
-	case content == "":
-		return nil, fmt.Errorf("no %s keyset: give --%s-keyset FILE (make one with freshet keys generate)", which, which)
-	}
-	k, err := seal.LoadKeyset(data)
-	if err != nil {
-		return nil, fmt.Errorf("%s keyset: %w", which, err)
-	}
-	return k, nil
 }

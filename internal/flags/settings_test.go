@@ -2,6 +2,7 @@ package flags_test
 
 import (
 	"bytes"
+	"encoding/base64"
 	"errors"
 	"io/fs"
 	"os"
@@ -116,5 +117,34 @@ func TestNamespace(t *testing.T) {
 	}
 	if _, err := (&flags.Common{Namespace: "No Good"}).Names(); !errors.Is(err, events.ErrName) {
 		t.Errorf("bad namespace: %v", err)
+	}
+}
+
+func TestKeysetsComeFromSystemdCredentials(t *testing.T) { // not parallel: the environment is one
+	grant, other := keyset(t), keyset(t)
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "grant-keyset"), grant, 0o604); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("CREDENTIALS_DIRECTORY", dir)
+	var warned string
+	k := flags.Keysets{Warn: func(text string) { warned = text }}
+	g, a, err := k.Given()
+	if err != nil || a != nil || !isKeyset(t, g, grant) {
+		t.Fatalf("credentials: grant %v, access %v, %v", g, a, err)
+	}
+	if !strings.Contains(warned, filepath.Join(dir, "grant-keyset")) {
+		t.Errorf("a file that everybody may read: warned %q", warned)
+	}
+	if _, err := k.Access(); !errors.Is(err, flags.ErrNoKeyset) {
+		t.Errorf("no access keyset: %v", err)
+	}
+	t.Setenv("FRESHET_GRANT_KEYSET", " "+base64.StdEncoding.EncodeToString(other)+"\n")
+	if g, err := k.Grant(); err != nil || !isKeyset(t, g, other) {
+		t.Errorf("a variable, in base64, goes before the credential: %v", err)
+	}
+	t.Setenv("FRESHET_GRANT_KEYSET", "canary")
+	if _, err := k.Grant(); err == nil || strings.Contains(err.Error(), "canary") {
+		t.Errorf("a variable that is no keyset: %v", err)
 	}
 }

@@ -116,7 +116,11 @@ func (f *Fleet) makeKeysets(ctx context.Context) error {
 		return err
 	}
 	f.Keysets = app.KeysetsIn(dir)
-	var err error
+	return f.ReloadKeysets()
+}
+
+// ReloadKeysets makes what the fleet itself opens and seals follow the keyset files, after these have changed.
+func (f *Fleet) ReloadKeysets() (err error) {
 	f.grant, f.access, err = f.Keysets.Load()
 	return err
 }

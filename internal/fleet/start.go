@@ -16,7 +16,7 @@ func (f *Fleet) Worker(name string, args ...string) (*Process, error) {
 // WorkerCommand is what Worker starts, for callers that have something to add.
 func (f *Fleet) WorkerCommand(name string, args ...string) Command {
 	args = append([]string{
-		"--name", name, "--state-dir", filepath.Join(f.cfg.Dir, "state", name), "--log-level", "debug",
+		"--name", name, "--state-dir", f.StateDir(name), "--log-level", "debug",
 		"--grant-keyset", f.Keysets.Grant, "--access-keyset", f.Keysets.Access,
 	}, args...)
 	return f.NATS.As(RoleWorker, Command{Name: name, Path: f.cfg.Binaries.Worker, Args: args})
@@ -49,6 +49,14 @@ func (f *Fleet) Processes() []*Process {
 
 // Freshet runs the freshet command as operator, to its end.
 func (f *Fleet) Freshet(ctx context.Context, args ...string) (Output, error) {
-	c := Command{Name: "freshet " + args[0], Path: f.cfg.Binaries.Freshet, Args: args, Env: []string{secretVariable + "=" + clientSecret}}
-	return f.NATS.As(RoleOperator, c).Run(ctx)
+	return f.OperatorCommand(args...).Run(ctx)
 }
+
+// OperatorCommand is what Freshet runs, for callers that do not wait for its end.
+func (f *Fleet) OperatorCommand(args ...string) Command {
+	c := Command{Name: "freshet " + args[0], Path: f.cfg.Binaries.Freshet, Args: args, Env: []string{secretVariable + "=" + clientSecret}}
+	return f.NATS.As(RoleOperator, c)
+}
+
+// StateDir is where the worker of that name has its state.
+func (f *Fleet) StateDir(name string) string { return filepath.Join(f.cfg.Dir, "state", name) }

@@ -117,3 +117,38 @@ func TestAFewRejectionsAreThePeoples(t *testing.T) {
 		}
 	})
 }
+
+// TestARewriteIsNoNewRejection: what was rejected one by one, long ago, is sealed anew all at once.
+func TestARewriteIsNoNewRejection(t *testing.T) {
+	inWorld(t, func(w *world) {
+		const n = 8
+		w.apply(acme(nil))
+		key := func(i int) string { return fmt.Sprintf("acme.a%02d", i) }
+		for i := range n {
+			w.put(record(key(i), 5*time.Hour), refresh.Announcement{})
+		}
+		_, stop := w.schedule("s1")
+		defer stop()
+		write := func(i int, change func(*refresh.Record)) {
+			s := w.record(key(i))
+			change(&s.Record)
+			w.do2(w.Put(w.ctx, refresh.Write{Record: s.Record, Revision: s.Revision}))
+		}
+		time.Sleep(time.Second)
+		for i := range n {
+			write(i, func(r *refresh.Record) {
+				r.State = refresh.StateRetrying
+				r.Failure = &refresh.Failure{Count: 1, Class: refresh.ClassRejected, Since: w.Now(), At: w.Now()}
+			})
+			time.Sleep(3 * time.Minute)
+		}
+		time.Sleep(10 * time.Minute)
+		for i := range n {
+			write(i, func(r *refresh.Record) { r.Grant = []byte("sealed anew") })
+		}
+		time.Sleep(30 * time.Second)
+		if e, _, err := w.Provider(w.ctx, "acme"); err != nil || e.Pause != nil {
+			w.t.Errorf("paused: %+v, %v", e.Pause, err)
+		}
+	})
+}

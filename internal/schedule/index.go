@@ -231,6 +231,18 @@ func (x *Index) Newer(key string, generation, version uint64) bool {
 	return generation > e.Generation || generation == e.Generation && version > e.Version
 }
 
+// Unchanged reports whether a record that is in the index says nothing new to it: who wrote it changed something else, such as
+// what it is sealed with.
+func (x *Index) Unchanged(key string, e Entry) bool {
+	n := x.find(maphash.String(x.seed, key), key)
+	if n == 0 {
+		return false
+	}
+	before := x.at(n).unpack(x.odds[n])
+	p, _, _ := e.pack()
+	return before.GrantID == e.GrantID && before.Generation == e.Generation && before.Version == e.Version && before.State == e.State && x.at(n).due == p.due
+}
+
 // Begin starts a new reading of all records: Sweep drops what is not seen from here on.
 func (x *Index) Begin() {
 	x.epoch = max(x.epoch+1, 1) // 0 says that a number is free

@@ -96,8 +96,10 @@ func (s *Scheduler) upsert(ctx context.Context, seen broker.Seen) error {
 		}
 	}
 	l := s.lane(providerOf(seen.Key))
-	s.guardRecord(ctx, l, seen)
 	e, fault := s.plan(l, seen)
+	if !s.index.Unchanged(seen.Key, e) {
+		s.guardRecord(ctx, l, seen)
+	}
 	if e.State.Withdrawn() && e.Announce == (refresh.Announcement{}) {
 		s.index.Remove(seen.Key, seen.Revision)
 		return fault

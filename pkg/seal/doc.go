@@ -21,5 +21,5 @@
 //
 // # Concurrency
 //
-// A Keyset and a Secret do not change after they are made and may be shared.
+// A Secret does not change after it is made. A Keyset changes as a whole, by Replace. Both may be shared.
 package seal

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"github.com/tink-crypto/tink-go/v2/aead"
 	"github.com/tink-crypto/tink-go/v2/insecurecleartextkeyset"
@@ -26,11 +27,18 @@ var (
 	ErrCorrupt = errors.New("does not open")
 )
 
-// Keyset seals with its primary key and opens with any of its enabled keys. Printing it shows ids only.
+// Keyset seals with its primary key and opens with any of its enabled keys. Printing it shows ids only. A Keyset comes from
+// LoadKeyset.
 type Keyset struct {
+	current *atomic.Pointer[keys] // a copy of a Keyset is the same keyset
+}
+
+// keys are a keyset's; they do not change.
+type keys struct {
 	aead    tink.AEAD
-	ids     []uint32
+	ids     []uint32 // of those that open
 	primary uint32
+	all     []Key
 }
 
 // GenerateKeyset returns a new keyset of one key, as Tink's cleartext JSON. The bytes are secret.
@@ -65,12 +73,18 @@ func LoadKeyset(data []byte) (*Keyset, error) {
 	if err != nil {
 		return nil, fmt.Errorf("load keyset: %w", unusable(pb))
 	}
-	k := &Keyset{aead: primitive, primary: pb.GetPrimaryKeyId()}
+	c := &keys{aead: primitive, primary: pb.GetPrimaryKeyId()}
 	for _, key := range pb.GetKey() {
-		if key.GetStatus() == tinkpb.KeyStatusType_ENABLED {
-			k.ids = append(k.ids, key.GetKeyId())
+		enabled := key.GetStatus() == tinkpb.KeyStatusType_ENABLED
+		if enabled {
+			c.ids = append(c.ids, key.GetKeyId())
 		}
+		c.all = append(c.all, Key{
+			ID: key.GetKeyId(), Algorithm: algorithmOf(key.GetKeyData().GetTypeUrl()), Enabled: enabled, Primary: key.GetKeyId() == c.primary,
+		})
 	}
+	k := &Keyset{current: new(atomic.Pointer[keys])}
+	k.current.Store(c)
 	return k, nil
 }
 
@@ -108,20 +122,28 @@ func parseKeyset(data []byte) (*tinkpb.Keyset, error) {
 func unusable(pb *tinkpb.Keyset) error {
 	var keys []string
 	for _, key := range pb.GetKey() {
-		kind := key.GetKeyData().GetTypeUrl()
-		keys = append(keys, fmt.Sprintf("%d %q", key.GetKeyId(), kind[strings.LastIndexByte(kind, '/')+1:]))
+		keys = append(keys, fmt.Sprintf("%d %q", key.GetKeyId(), algorithmOf(key.GetKeyData().GetTypeUrl())))
 	}
 	return fmt.Errorf("not every key is a usable AEAD key: %s", strings.Join(keys, ", "))
 }
 
+// algorithmOf is the last part of a key's type URL.
+func algorithmOf(typeURL string) string { return typeURL[strings.LastIndexByte(typeURL, '/')+1:] }
+
 // PrimaryID returns the id of the key that seals.
-func (k *Keyset) PrimaryID() uint32 { return k.primary }
+func (k *Keyset) PrimaryID() uint32 { return k.current.Load().primary }
+
+// Replace makes the keyset, for everybody who has it, the same as another: what is sealed and opened from now on is with its keys.
+func (k *Keyset) Replace(by *Keyset) { k.current.Store(by.current.Load()) }
 
 // KeyIDs returns the ids of the keys that open, in the keyset's order.
-func (k *Keyset) KeyIDs() []uint32 { return slices.Clone(k.ids) }
+func (k *Keyset) KeyIDs() []uint32 { return slices.Clone(k.current.Load().ids) }
 
 // String names the keys by id.
-func (k *Keyset) String() string { return fmt.Sprintf("keyset %v, primary %d", k.ids, k.primary) }
+func (k *Keyset) String() string {
+	c := k.current.Load()
+	return fmt.Sprintf("keyset %v, primary %d", c.ids, c.primary)
+}
 
 // GoString implements fmt.GoStringer.
 func (k *Keyset) GoString() string { return k.String() }
@@ -132,7 +154,7 @@ func (k *Keyset) Seal(plaintext []byte, b Binding) ([]byte, error) {
 	if b.Bucket == "" || b.Key == "" || b.Field == "" {
 		return nil, fmt.Errorf("seal %s: the binding names no bucket, key or field", b)
 	}
-	ciphertext, err := k.aead.Encrypt(plaintext, b.associatedData())
+	ciphertext, err := k.current.Load().aead.Encrypt(plaintext, b.associatedData())
 	if err != nil {
 		return nil, fmt.Errorf("seal %s: %w", b, err)
 	}
@@ -145,10 +167,11 @@ func (k *Keyset) Open(ciphertext []byte, b Binding) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", b, err)
 	}
-	if !slices.Contains(k.ids, id) {
-		return nil, fmt.Errorf("open %s: %w: sealed with key %d, this keyset has %v", b, ErrUnknownKey, id, k.ids)
+	c := k.current.Load()
+	if !slices.Contains(c.ids, id) {
+		return nil, fmt.Errorf("open %s: %w: sealed with key %d, this keyset has %v", b, ErrUnknownKey, id, c.ids)
 	}
-	plaintext, err := k.aead.Decrypt(ciphertext, b.associatedData())
+	plaintext, err := c.aead.Decrypt(ciphertext, b.associatedData())
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w with key %d: altered, or sealed for another place", b, ErrCorrupt, id)
 	}
