@@ -29,7 +29,11 @@ func operator() work {
 			{why: "ls and providers ls read through consumers that end with the command.",
 				subjects: append([]string{"$JS.API.CONSUMER.CREATE.KV_{tokens}.>"}, readAll()...),
 				narrow:   append([]string{"$JS.API.CONSUMER.CREATE.KV_{tokens}.*.$KV.{tokens}.{key}"}, readAll()...)},
-			{why: "show reads a record; pause, resume and rm of one credential write it.",
+			{why: "keys ls --in-use and keys rewrap --verify count, sealed, what people have who are on the way to a provider.",
+				without: "keys looks at all providers", subjects: []string{
+					"$JS.API.CONSUMER.CREATE.KV_{enrollments}.*", "$JS.API.CONSUMER.DELETE.KV_{enrollments}.*", "$JS.FC.KV_{enrollments}.>",
+				}},
+			{why: "show reads a record; pause, resume and rm of one credential write it, keys rewrap all.",
 				subjects: []string{"$JS.API.STREAM.MSG.GET.KV_{tokens}", "$KV.{tokens}.{key}"}},
 			{why: "refresh demands.", subjects: []string{"{ns}refresh.jobs.{key}"}},
 			{why: "What pause, resume, revoke and rm tell.", subjects: []string{
