@@ -84,7 +84,8 @@ func TestACommandIsStartedAgainWithTheNewToken(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
 	first := s.put("alice", 1, refresh.StateActive)
-	r := s.exec(asItIs, `trap 'echo ended' TERM; echo "has $TOKEN"`+stay)
+	patient := func(e *agent.Exec) { e.KillAfter = time.Second } // enough for a shell that gets no processor for a while
+	r := s.exec(patient, `trap 'echo ended' TERM; echo "has $TOKEN"`+stay)
 	r.awaits(t, "has "+first)
 	r.awaits(t, "has "+s.put("alice", 2, refresh.StateActive)) // this shell goes on after SIGTERM, and is killed
 	if !strings.Contains(r.out.String(), "ended\n") {

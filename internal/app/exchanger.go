@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -90,17 +91,19 @@ func (w *Worker) exchangerReached(err error) {
 	w.log.Info().Str("exchanger", w.cfg.Exchanger).Msg("exchanger reached")
 }
 
-// restartWithin is how long a job waits for an exchanger that is being restarted before this worker leaves the lane. It is
+// restartWithin is how long a job waits for an exchanger that is being restarted, or for a recheck, before this worker leaves the lane. It is
 // well below the shortest AckWait, 7 s.
 const restartWithin = 2 * time.Second
 
 // presenter is what makes the requests, ready what must hold before a claim, and outcomes where they are kept.
 func (w *Worker) presenter() (p refresh.Exchanger, ready func() error, outcomes refresh.Journal) {
 	kept := journalAdapter{w.journal}
+	ready = func() error { return cmp.Or(w.journal.Writable(), w.recheck.await(w.broker.Epoch, restartWithin)) }
 	if w.exchanger == nil {
-		return w.exchange, w.journal.Writable, kept
+		return w.exchange, ready, kept
 	}
-	ready = func() error { return errors.Join(w.journal.Writable(), w.exchanger.AwaitReady(restartWithin)) }
+	own := ready
+	ready = func() error { return errors.Join(own(), w.exchanger.AwaitReady(restartWithin)) }
 	return w.exchanger, ready, acknowledgingJournal{kept, w.exchanger}
 }
 
@@ -123,6 +126,9 @@ func (w *Worker) drainExchanger(ctx context.Context) {
 // recall looks for the outcome of an attempt in doubt: in the journal, and where the exchanger has it. A worker that takes
 // jobs may not have collected everything yet.
 func (w *Worker) recall(ctx context.Context, attempt string) (e refresh.Entry, found bool, err error) {
+	if err := w.recheck.await(w.broker.Epoch, restartWithin); err != nil {
+		return e, false, err // the store may have lost what the journal still keeps
+	}
 	for _, p := range w.journal.Pending() {
 		if p.ID == attempt {
 			return refresh.Entry{ID: p.ID, Key: p.Key, Data: p.Data, Revision: p.Revision}, true, nil

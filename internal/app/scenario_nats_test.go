@@ -2,6 +2,8 @@ package app_test
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -116,5 +118,42 @@ func (f *fleet) judgeLosses(n int) {
 	l := f.auth.Ledger()
 	if versions != n+int(l.Refreshes) || told != versions {
 		f.t.Errorf("%d versions of %d credentials, %d refreshes, %d told", versions, n, l.Refreshes, told)
+	}
+}
+
+// TestNATSForgetsAndStaysAway: its host loses power before the store is synced, and comes back long after that. The workers still
+// have what was acknowledged and lost, and put it back before they present anything.
+func TestNATSForgetsAndStaysAway(t *testing.T) {
+	for name, restart := range map[string]bool{"the workers go on": false, "the workers are started anew": true} {
+		t.Run(name, func(t *testing.T) {
+			natstest.Bubble(t, func(t *testing.T) {
+				f := natsFleet(t)
+				store, synced := filepath.Join(f.dir, "nats"), filepath.Join(f.dir, "synced")
+				f.nats.Stop()
+				f.must(os.CopyFS(synced, os.DirFS(store)))
+				f.must(f.nats.Start())
+				f.startAll()
+				for f.auth.Ledger().Refreshes < natsCredentials/2 {
+					time.Sleep(time.Second)
+				}
+				f.nats.Stop()
+				f.must(os.RemoveAll(store))
+				f.must(os.CopyFS(store, os.DirFS(synced)))
+				if restart {
+					f.workers[0].stop()
+					f.workers[1].stop()
+				}
+				time.Sleep(10 * time.Minute)
+				if restart {
+					f.startWorker("w1")
+					f.startWorker("w2")
+				}
+				f.must(f.nats.Start())
+				time.Sleep(2 * time.Hour)
+				f.wantAllFresh(natsCredentials)
+				f.wantCleanLedger()
+				f.settle()
+			})
+		})
 	}
 }

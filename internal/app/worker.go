@@ -59,6 +59,7 @@ type Worker struct {
 	asker     *refresh.Asker
 	exchanger *exchanger.Client // nil: exchange is used
 	collected chan struct{}     // readable after an outcome came from the exchanger
+	recheck   *recheck
 	engine    *refresh.Engine
 	providers *providerTable
 	events    *events.Publisher
@@ -76,6 +77,7 @@ func RunWorker(ctx context.Context, cfg WorkerConfig) (err error) {
 	cfg.Name = cmp.Or(cfg.Name, "worker")
 	w := &Worker{
 		cfg: cfg, log: cfg.Log.With().Str("component", "worker").Str("worker", cfg.Name).Logger(), telemetry: shown(cfg.Telemetry),
+		recheck: newRecheck(),
 	}
 	begun, remove := w.telemetry.Health.Starting()
 	defer remove()
@@ -85,7 +87,7 @@ func RunWorker(ctx context.Context, cfg WorkerConfig) (err error) {
 		return stopped(ctx, err)
 	}
 	w.journal, err = journal.Open(filepath.Join(cfg.StateDir, "journal"), journal.Config{
-		Sync:    cfg.JournalSync,
+		Sync: cfg.JournalSync, Held: true,
 		OnError: func(err error) { w.log.Error().Err(err).Msg("journal: free the disk, or fix the directory") },
 	})
 	if err != nil {
@@ -232,51 +234,65 @@ const recoverEvery = 5 * time.Second
 func (w *Worker) recoverJournal(ctx context.Context) error {
 	tick := time.NewTicker(recoverEvery)
 	defer tick.Stop()
-	checkRecent, connections := true, uint64(0)
 	for {
-		if n := w.broker.Epoch(); n != connections {
-			checkRecent, connections = true, n // a server that restarted may have forgotten what it acknowledged
-		}
 		warnOffset(w.log, w.broker, &w.quiet)
-		if w.cfg.Conn.IsConnected() && w.providers.ready() {
-			w.recoverAll(ctx, slices.Values(w.journal.Pending()))
-			if checkRecent {
-				w.recoverAll(ctx, w.journal.Recent())
-			}
-			checkRecent = false
-		}
+		w.recoverOnce(ctx)
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-w.providers.changed():
 		case <-w.collected:
+		case <-w.recheck.wanted:
 		case <-tick.C:
 		}
 	}
 }
 
+// recoverOnce commits what it can. Until all that is kept was compared over the present connection, nothing of it expires.
+func (w *Worker) recoverOnce(ctx context.Context) {
+	epoch, connected := w.broker.Epoch(), w.cfg.Conn.IsConnected()
+	if !connected || !w.recheck.is(epoch) {
+		w.journal.Hold()
+	}
+	if !connected || !w.providers.ready() {
+		return
+	}
+	w.recoverAll(ctx, slices.Values(w.journal.Pending()))
+	if w.recheck.is(epoch) || !w.recoverAll(ctx, w.journal.Recent()) || ctx.Err() != nil {
+		return
+	}
+	w.recheck.finish(epoch)
+	w.journal.Release()
+}
+
 // recoverAtOnce is how many outcomes are carried into the store side by side: one that must wait delays no other.
 const recoverAtOnce = 16
 
-func (w *Worker) recoverAll(ctx context.Context, entries iter.Seq[journal.Entry]) {
+// recoverAll reports whether the store had a word about each of them.
+func (w *Worker) recoverAll(ctx context.Context, entries iter.Seq[journal.Entry]) (settled bool) {
 	var g errgroup.Group
 	g.SetLimit(recoverAtOnce)
 	for e := range entries {
 		if ctx.Err() != nil {
 			break
 		}
-		g.Go(func() error { w.recoverOne(ctx, e); return nil })
+		g.Go(func() error { return w.recoverOne(ctx, e) })
 	}
-	_ = g.Wait()
+	return g.Wait() == nil
 }
 
-func (w *Worker) recoverOne(ctx context.Context, e journal.Entry) {
+// recoverOne fails with refresh.ErrUnsettled when the store did not answer.
+func (w *Worker) recoverOne(ctx context.Context, e journal.Entry) (unsettled error) {
 	res := w.engine.Recover(ctx, refresh.Entry{ID: e.ID, Key: e.Key, Data: e.Data, Revision: e.Revision})
+	if errors.Is(res.Err, refresh.ErrUnsettled) {
+		unsettled = res.Err
+	}
 	if res.Err == nil || res.Attempt != "" || ctx.Err() != nil || !w.quiet.allow("journal "+e.ID, quietAbout, time.Now()) {
-		return
+		return unsettled
 	}
 	w.log.Warn().Err(res.Err).Str("attempt", e.ID).Str("key", e.Key).Str("dir", w.cfg.StateDir).
 		Msg("a journalled outcome cannot be committed yet and is tried every few seconds: keep this state directory; apply the provider, or give this worker the key, if that is what is missing")
+	return unsettled
 }
 
 // journalAdapter lets the engine use the journal.

@@ -17,7 +17,7 @@
 //   - Pages load nothing from elsewhere and run no script but their own; the policy (CSP) says so to the browser.
 //   - What changes something is a POST that came from this very origin, and there is little of it: a connect link, a lane's pause.
 //     Who may see the pages at all is checked before: Handler goes behind the guard of internal/web.
-//   - One subscription for all browsers, and for each browser no queue: who is slow misses what was in between.
+//   - The same subscriptions for all browsers, and for each browser no queue: who is slow misses what was in between.
 //
 // # Concurrency
 //

@@ -80,8 +80,9 @@ func (h *history) count(e events.Event) {
 	default:
 		one.Renewed = 1
 	}
-	c.long.add(barOf(e.Time, outcomeWindow), one)
-	c.short.add(barOf(e.Time, shortWindow), one)
+	now := time.Now()
+	c.long.add(barOf(e.Time, outcomeWindow), barOf(now, outcomeWindow), one)
+	c.short.add(barOf(e.Time, shortWindow), barOf(now, shortWindow), one)
 }
 
 // barOf numbers the bars of a window since 1970.
@@ -89,8 +90,11 @@ func barOf(t time.Time, long time.Duration) int64 {
 	return t.Unix() / int64(long/outcomeBars/time.Second)
 }
 
-// add counts in a bar, unless it is told so late that another has its place.
-func (w *window) add(bar int64, o Outcomes) {
+// add counts in a bar of the window that ends now. An event says of itself when it was, and may say anything.
+func (w *window) add(bar, now int64, o Outcomes) {
+	if bar <= now-outcomeBars || bar > now+1 {
+		return
+	}
 	i := bar % outcomeBars
 	if w.at[i] < bar {
 		w.at[i], w.n[i] = bar, Outcomes{}

@@ -15,7 +15,7 @@ var ErrNoTokens = errors.New("neither a refresh token nor an access token")
 
 // ErrNoRefreshToken says that a grant cannot be refreshed, and would replace one that can. Some providers give a refresh token at the first
 // agreement alone, or only where it is asked for.
-var ErrNoRefreshToken = errors.New("the provider gave no refresh token, and the one that is stored still works: ask for one (auth_params such as access_type=offline and prompt=consent, or a scope such as offline_access), or revoke the credential first")
+var ErrNoRefreshToken = errors.New("there is no refresh token with it, and the one that is stored still works: ask the provider for one (auth_params such as access_type=offline and prompt=consent, or a scope such as offline_access), or revoke the credential first")
 
 // ErrReminted says that a refresh token is of no use: this provider's tokens are asked for anew each time.
 var ErrReminted = errors.New("the provider's grant type has no refresh tokens: leave refresh_token out")

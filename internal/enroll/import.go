@@ -214,7 +214,7 @@ func (im *importer) enroll(ctx context.Context, line importLine) error {
 		return fmt.Errorf("provider %q is not known any more", line.credential.Provider)
 	}
 	if im.cfg.Plan != nil {
-		return im.plan(ctx, line)
+		return im.plan(ctx, d, line)
 	}
 	w := im.cfg.Writer
 	stored, err := w.store(ctx, d, line.credential, line.grant, w.create)
@@ -225,10 +225,17 @@ func (im *importer) enroll(ctx context.Context, line importLine) error {
 }
 
 // plan says what enroll would do.
-func (im *importer) plan(ctx context.Context, line importLine) error {
+func (im *importer) plan(ctx context.Context, d *provider.Definition, line importLine) error {
+	g, err := line.grant.of(d, line.credential.Account)
+	if err != nil {
+		return err
+	}
 	have, err := im.cfg.Writer.read(ctx, line.credential)
 	if err != nil {
 		return err
+	}
+	if e := (enrolment{writer: im.cfg.Writer, grant: g}); e.loses(&have.Record) {
+		return ErrNoRefreshToken
 	}
 	im.planning.Lock()
 	defer im.planning.Unlock()
@@ -238,7 +245,7 @@ func (im *importer) plan(ctx context.Context, line importLine) error {
 
 // ofThisLine reports whether an error says nothing about the lines to come.
 func ofThisLine(err error) bool {
-	for _, target := range []error{refresh.ErrMalformed, refresh.ErrTooLarge, refresh.ErrConflict, ErrNoTokens, ErrReminted, ErrNoSubject, events.ErrName} {
+	for _, target := range []error{refresh.ErrMalformed, refresh.ErrTooLarge, refresh.ErrConflict, ErrNoTokens, ErrReminted, ErrNoSubject, ErrNoRefreshToken, ErrTaken, events.ErrName} {
 		if errors.Is(err, target) {
 			return true
 		}

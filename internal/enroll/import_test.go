@@ -245,6 +245,30 @@ func TestImportSaysWhereItStopped(t *testing.T) {
 	}
 }
 
+// A line without a refresh token is bad where one would give way to it, and says nothing about the lines to come.
+func TestImportTakesNoRefreshTokenAway(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	const held = `{"provider":"acme","account":"alice","refresh_token":"refresh-alice"}`
+	const lines = `{"provider":"acme","account":"alice","access_token":"a"}` + "\n" + `{"provider":"acme","account":"bob","refresh_token":"b"}`
+	if _, _, err := imported(t, h.writer, strings.NewReader(held)); err != nil {
+		t.Fatal(err)
+	}
+	for _, plan := range []func(enroll.Planned){func(enroll.Planned) {}, nil} {
+		var bad []enroll.LineError
+		report, err := enroll.Import(t.Context(), enroll.ImportConfig{
+			Reader: strings.NewReader(lines), Writer: h.writer, Provider: onlyAcme, Plan: plan,
+			Reject: func(e enroll.LineError) { bad = append(bad, e) },
+		})
+		if err != nil || report.Imported != 1 || len(bad) != 1 || bad[0].Line != 1 || !errors.Is(bad[0], enroll.ErrNoRefreshToken) {
+			t.Errorf("%+v, %v, %v", report, bad, err)
+		}
+	}
+	if _, token := h.secretsOf(t, h.stored(t, alice)); token != "refresh-alice" {
+		t.Errorf("alice holds %s", token)
+	}
+}
+
 func FuzzImport(f *testing.F) {
 	f.Add([]byte(`{"provider":"acme","account":"alice","refresh_token":"r","expires_at":"2026-01-02T15:04:05Z","scopes":["a"]}`))
 	f.Add([]byte("{\"provider\":\"acme\"\n\n[]\x00\xff"))

@@ -235,9 +235,27 @@ func (j *Journal) applyOp(o op, rec []byte, written bool) {
 	}
 }
 
+// Hold keeps committed entries beyond KeepFor, until Release: for as long as the server that has them may turn out to have lost
+// them.
+func (j *Journal) Hold() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.held = true
+}
+
+// Release lets committed entries go again when they are KeepFor old.
+func (j *Journal) Release() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.held = false
+	j.expire()
+}
+
 // expire lets go of what is kept long enough, and of the files it was in. The caller holds mu.
 func (j *Journal) expire() {
-	j.ledger.expire(time.Now(), j.cfg.KeepFor)
+	if !j.held {
+		j.ledger.expire(time.Now(), j.cfg.KeepFor)
+	}
 	if j.turnDue() || (j.ledger.spent() != nil && j.syncErr == nil) {
 		j.wake()
 	}

@@ -42,6 +42,8 @@ type Config struct {
 	// KeepFor is how old a commit must be before its entry goes; 0 means 150 s (the 2 minutes after which a NATS
 	// server syncs, and some), negative means at once (a server that syncs every write).
 	KeepFor time.Duration
+	// Held: it begins as after Hold.
+	Held bool
 	// MaxBytes bounds the log, and with it the memory that pending entries take; 0 means 1 GiB. Marks may exceed it by
 	// their own few bytes, and while a segment begins the disk holds pending entries twice. Committed entries count until
 	// their segment goes, so the bound is a rate: 1 GiB takes about 5,000 outcomes of 1.2 KB a second with a KeepFor of

@@ -1,4 +1,4 @@
-// Package journal keeps the outcomes of token requests in an append-only file until their commit is known and
+// Package journal keeps the outcomes of token requests in append-only files until their commit is known and
 // safe. It knows nothing of what an outcome is: payloads are opaque bytes that the caller has sealed.
 //
 // # Model

@@ -44,6 +44,7 @@ type Journal struct {
 	unread   int    // times a recent entry could not be read back; OnError hears of the first
 	armed    bool   // maintenance has a wake-up time
 	closed   bool
+	held     bool // nothing expires
 
 	upkeep upkeep // of the maintenance goroutine alone
 }

@@ -40,7 +40,7 @@ func load(d disk, dir string, cfg Config) (*Journal, error) {
 		return nil, err
 	}
 	j := &Journal{
-		cfg: cfg, dir: dir, disk: d, aside: aside, ledger: newLedger(time.Now()),
+		cfg: cfg, dir: dir, disk: d, aside: aside, ledger: newLedger(time.Now()), held: cfg.Held,
 		kick: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{}),
 	}
 	numbers, err := listSegments(dir)

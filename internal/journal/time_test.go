@@ -193,3 +193,22 @@ func TestACommitFromTheFutureCountsFromTheStart(t *testing.T) {
 		wantIDs(t, "recent", slices.Collect(j.Recent()))
 	})
 }
+
+// A server that is away may have lost what it acknowledged before, however long that takes to be found out.
+func TestWhatIsHeldOutlivesItsTime(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		dir := t.TempDir()
+		j, _ := openTested(t, dir, journal.Config{})
+		must(t, j.Append(entry("a")))
+		must(t, j.Committed("a", 1))
+		j.Hold()
+		pass(time.Hour)
+		wantIDs(t, "recent", slices.Collect(j.Recent()), "a")
+		must(t, j.Close())
+		j, _ = openTested(t, dir, journal.Config{Held: true})
+		pass(time.Hour)
+		wantIDs(t, "recent in its next life", slices.Collect(j.Recent()), "a")
+		j.Release()
+		wantIDs(t, "recent after its release", slices.Collect(j.Recent()))
+	})
+}

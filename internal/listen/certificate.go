@@ -13,7 +13,8 @@ import (
 
 // certificates are the TLS settings of a listener, read again when a file of theirs has changed, so that a renewed certificate, or an
 // authority that was withdrawn, needs no restart. Files that cannot be used, as between the writing of a certificate and that of
-// its key, leave the settings as they were. A changed file ends the resumption of sessions that were made before.
+// its key, leave the settings as they were. Sessions that are resumed
+// are held against the authorities of now.
 //
 // Concurrency: safe for any number of goroutines. mu owns the fields below it.
 type certificates struct {

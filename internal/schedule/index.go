@@ -59,7 +59,8 @@ func NewIndex(now time.Time) *Index {
 // Len returns the number of entries.
 func (x *Index) Len() int { return x.len }
 
-// Upsert puts in an entry, or replaces the one under this key unless that has a higher revision. It reports whether
+// Upsert puts in an entry, or replaces the one under this key unless that has a higher revision and was seen since Begin: a store
+// that was set back counts from where it is. It reports whether
 // the change ends a job that Take had handed out: the record has come to something. A write that changes nothing
 // here, such as a claim, ends no job and leaves the entry waiting for its next look. What was told
 // about a version stays told. Errors: ErrFull, ErrKey.
@@ -70,7 +71,7 @@ func (x *Index) Upsert(key string, e Entry) (ended bool, err error) {
 		return false, x.insert(hash, key, e)
 	}
 	old := x.at(n)
-	if old.revision() > e.Revision {
+	if old.epoch == x.epoch && old.revision() > e.Revision {
 		return false, nil
 	}
 	return x.replace(n, e), nil
@@ -121,7 +122,7 @@ func (x *Index) replace(n uint32, e Entry) (ended bool) {
 	before := old.unpack(x.odds[n])
 	p := x.pack(n, e)
 	p.next, p.prev, p.key, p.epoch, p.announce = old.next, old.prev, old.key, x.epoch, old.announce
-	if e.Revision > before.Revision {
+	if e.Revision != before.Revision {
 		p.announce = x.intern(e.Announce)
 	}
 	p.skipPast(x.wheel.floor)
@@ -178,10 +179,10 @@ func (p *packed) keepToldReauth(old *packed) {
 	}
 }
 
-// Remove takes out what is under a key unless it has a higher revision.
+// Remove takes out what is under a key unless it has a higher revision, as in Upsert.
 func (x *Index) Remove(key string, revision uint64) {
 	hash := maphash.String(x.seed, key)
-	if n := x.find(hash, key); n != 0 && x.at(n).revision() <= revision {
+	if n := x.find(hash, key); n != 0 && (x.at(n).epoch != x.epoch || x.at(n).revision() <= revision) {
 		x.remove(n, hash)
 	}
 }

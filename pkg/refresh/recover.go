@@ -15,7 +15,8 @@ const recoverPatience = 5 * time.Second
 
 // Recover carries a journalled outcome of an earlier life, or of a commit that did not go through, into the store.
 // An entry whose commit was known is only compared with the record: a server that lost power may have
-// forgotten an acknowledged write. The Result's Verdict is VerdictLeave when the entry must stay where it is.
+// forgotten an acknowledged write. The Result's Verdict is VerdictLeave when the entry must stay where it is, and its Err wraps
+// ErrUnsettled when the store could not be asked or would not take it, which passes.
 func (e *Engine) Recover(ctx context.Context, entry Entry) Result {
 	ctx, cancel := context.WithTimeout(ctx, recoverPatience)
 	defer cancel()
@@ -48,8 +49,12 @@ func (e *Engine) carry(ctx context.Context, entry Entry) Result {
 		return Result{Verdict: VerdictLeave, Class: ClassLocal, Credential: c, Err: fmt.Errorf("provider %q is not known here", c.Provider)}
 	}
 	cur, err := e.cfg.Store.Get(ctx, c)
-	if err != nil && !errors.Is(err, ErrNotFound) {
+	switch {
+	case err == nil, errors.Is(err, ErrNotFound):
+	case errors.Is(err, ErrMalformed):
 		return Result{Verdict: VerdictLeave, Class: ClassLocal, Credential: c, Err: fmt.Errorf("read record of %s: %w", c, err)}
+	default:
+		return Result{Verdict: VerdictLeave, Class: ClassLocal, Credential: c, Err: fmt.Errorf("%w: read record of %s: %w", ErrUnsettled, c, err)}
 	}
 	if entry.Revision != 0 && !forgotten(cur, j) {
 		return Result{Verdict: VerdictAck, Class: ClassFresh, Credential: c}

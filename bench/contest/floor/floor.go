@@ -306,7 +306,6 @@ type hand struct {
 	value  []byte
 	event  []byte
 	reply  chan *nats.Msg
-	count  int
 }
 
 func newHand(w *worker) *hand {

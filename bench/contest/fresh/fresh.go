@@ -337,18 +337,20 @@ func (f *Fresh) Fill(ctx context.Context) error {
 // settleWithin is how long the last acks of a round may take. What a dead worker held takes longer, and nobody waits for it.
 const settleWithin = 2 * time.Second
 
-// settle waits until nothing is in flight: an event is told before its job is acknowledged, and until then the queue takes
-// no other job for the credential.
+// settle waits until the queue is empty: an event is told before its job is acknowledged, and until the job is gone, on each
+// replica, the queue takes no other one for the credential.
 func (f *Fresh) settle(ctx context.Context) error {
+	stream, err := f.Broker.JetStream().Stream(ctx, f.Broker.Names().JobsStream())
+	if err != nil {
+		return err
+	}
 	end := time.Now().Add(settleWithin)
-	return each(ctx, f.lanes, func(ctx context.Context, lane string) error {
-		for tick := time.Tick(10 * time.Millisecond); ; <-tick {
-			info, err := f.Broker.LaneInfo(ctx, lane)
-			if err != nil || info.AckPending == 0 || time.Now().After(end) {
-				return err
-			}
+	for tick := time.Tick(10 * time.Millisecond); ; <-tick {
+		info, err := stream.Info(ctx)
+		if err != nil || info.State.Msgs == 0 || time.Now().After(end) {
+			return err
 		}
-	})
+	}
 }
 
 // queued reports whether a job for the credential is there already.
