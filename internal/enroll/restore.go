@@ -34,14 +34,17 @@ func (w *Writer) Restore(ctx context.Context, s refresh.Stored, d *provider.Defi
 	if err != nil {
 		return "", fmt.Errorf("restore %s: %w", c, err)
 	}
-	_, err = w.create(ctx, c, func(cur refresh.Stored) (refresh.Write, error) {
-		switch r := &cur.Record; {
-		case r.State == "":
+	tries := 0
+	_, err = w.change(ctx, c, func(cur refresh.Stored) (refresh.Write, error) {
+		r := &cur.Record
+		if r.State == "" {
+			tries++
 			return next, nil
-		case r.GrantID != next.Record.GrantID || r.Generation != next.Record.Generation:
-			what = RestoredNot
 		}
-		return refresh.Write{}, errDone // an earlier try may have done it
+		if tries == 0 || r.GrantID != next.Record.GrantID || r.Generation != next.Record.Generation {
+			what = RestoredNot // else an earlier try of ours did it after all
+		}
+		return refresh.Write{}, errDone
 	})
 	if err != nil {
 		return "", fmt.Errorf("restore %s: %w", c, err)
