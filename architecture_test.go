@@ -74,6 +74,7 @@ var rooms = []struct {
 	{"internal/enroll", []string{oauth2}},
 	{"internal/probe", nil},
 	{"internal/rewrap", []string{xsync}},
+	{"internal/backup", []string{xsync}},
 	{"internal/authserver", nil},
 	{"internal/embedded", []string{natsSrv, natsGo, flock}},
 	{"internal/flags", []string{natsGo, zerolog, isatty, pflag, cobra, natsCtx}},

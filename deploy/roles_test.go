@@ -14,14 +14,17 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/rs/zerolog"
 
 	"github.com/freshetdev/freshet/internal/app"
 	"github.com/freshetdev/freshet/internal/authserver"
+	"github.com/freshetdev/freshet/internal/backup"
 	"github.com/freshetdev/freshet/internal/broker"
 	"github.com/freshetdev/freshet/internal/dashboard"
 	"github.com/freshetdev/freshet/internal/doctor"
 	"github.com/freshetdev/freshet/internal/enroll"
+	"github.com/freshetdev/freshet/internal/natstest"
 	"github.com/freshetdev/freshet/internal/probe"
 	"github.com/freshetdev/freshet/internal/web"
 	"github.com/freshetdev/freshet/pkg/events"
@@ -59,6 +62,7 @@ func TestEveryRoleDoesItsWorkAndNothingIsDenied(t *testing.T) {
 
 	w.operate(operator, alice)
 	w.examine(operator)
+	w.keepAndRestore(operator)
 	w.revoke("operator", w.importExpired("dave"))
 	w.remove("operator", alice)
 	w.remove("enroller", bob)
@@ -345,6 +349,25 @@ func (w *world) remove(role string, c events.Credential) {
 	_, writer := w.writer(role)
 	_, err := writer.Tombstone(w.t.Context(), c, refresh.StateDeleted)
 	w.must(err)
+}
+
+// keepAndRestore takes a backup, and restores it where nothing is missing.
+func (w *world) keepAndRestore(b *broker.Broker) {
+	w.t.Helper()
+	dir := filepath.Join(w.t.TempDir(), "backup")
+	m, err := backup.Take(w.t.Context(), b, dir)
+	w.must(err)
+	nc, err := nats.Connect("", append(broker.ConnectOptions(broker.ConnectHooks{}), nats.InProcessServer(natstest.Run(w.t, natstest.Options{})))...)
+	w.must(err)
+	defer natstest.Close(nc)
+	own, err := broker.New(nc, broker.Config{})
+	w.must(err)
+	w.must(backup.Open(w.t.Context(), m, dir, own))
+	n, err := backup.Run(w.t.Context(), backup.Config{Manifest: m, From: own, To: b, Grant: w.grant, Access: w.access})
+	w.must(err)
+	if n.Records == 0 || n.Kept != n.Records || n.ProvidersKept != 1 || n.Bad != 0 {
+		w.t.Errorf("restored %+v", n)
+	}
 }
 
 // revoke withdraws a credential, here and at its provider.

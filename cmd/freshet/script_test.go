@@ -68,9 +68,10 @@ func environment(ts *testscript.TestScript) []string {
 	return env
 }
 
-// cmdNATS: nats starts a server for this script, with nothing in it, and sets NATS_URL.
+// cmdNATS: nats [STORE] starts a server for this script, with nothing in it, and sets NATS_URL.
 func cmdNATS(ts *testscript.TestScript, neg bool, args []string) {
-	s, err := embedded.Start(embedded.Config{StoreDir: ts.MkAbs("nats-store")})
+	store := append(args, "nats-store")[0]
+	s, err := embedded.Start(embedded.Config{StoreDir: ts.MkAbs(store)})
 	ts.Check(err)
 	ts.Defer(s.Shutdown)
 	set(ts, "NATS_URL", s.URL())

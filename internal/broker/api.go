@@ -174,6 +174,7 @@ func hasCode(err error, codes ...jetstream.ErrorCode) bool {
 
 // stored is a message as it lies in a stream.
 type stored struct {
+	subject  string // set by last
 	header   nats.Header
 	data     []byte
 	revision uint64
@@ -186,10 +187,11 @@ func (b *Broker) last(ctx context.Context, stream, subject string) (m stored, ok
 	var r struct {
 		apiReply
 		Message struct {
-			Seq  uint64    `json:"seq"`
-			Hdrs []byte    `json:"hdrs"`
-			Data []byte    `json:"data"`
-			Time time.Time `json:"time"`
+			Subject string    `json:"subject"`
+			Seq     uint64    `json:"seq"`
+			Hdrs    []byte    `json:"hdrs"`
+			Data    []byte    `json:"data"`
+			Time    time.Time `json:"time"`
 		} `json:"message"`
 	}
 	err = b.api(ctx, "STREAM.MSG.GET."+stream, map[string]string{"last_by_subj": subject}, &r)
@@ -199,7 +201,7 @@ func (b *Broker) last(ctx context.Context, stream, subject string) (m stored, ok
 	case err != nil:
 		return stored{}, false, err
 	}
-	m = stored{data: r.Message.Data, revision: r.Message.Seq, storedAt: r.Message.Time}
+	m = stored{subject: r.Message.Subject, data: r.Message.Data, revision: r.Message.Seq, storedAt: r.Message.Time}
 	if len(r.Message.Hdrs) > 0 {
 		if m.header, err = nats.DecodeHeadersMsg(r.Message.Hdrs); err != nil {
 			return stored{}, false, fmt.Errorf("read headers of %s: %w", subject, err)

@@ -35,6 +35,11 @@ func operator() work {
 				}},
 			{why: "show reads a record; pause, resume and rm of one credential write it, keys rewrap all.",
 				subjects: []string{"$JS.API.STREAM.MSG.GET.KV_{tokens}", "$KV.{tokens}.{key}"}},
+			{why: "backup takes snapshots; restore looks for what was told since, and writes what is missing.",
+				without: "backup and restore are for an operator of all providers", subjects: []string{
+					"$JS.API.STREAM.SNAPSHOT.KV_{tokens}", "$JS.API.STREAM.SNAPSHOT.KV_{providers}",
+					"$JS.SNAPSHOT.ACK.KV_{tokens}.>", "$JS.SNAPSHOT.ACK.KV_{providers}.>", "$JS.API.STREAM.MSG.GET.{events}",
+				}},
 			{why: "refresh demands.", subjects: []string{"{ns}refresh.jobs.{key}"}},
 			{why: "What pause, resume, revoke and rm tell.", subjects: []string{
 				"{ns}provider.paused.{provider}", "{ns}provider.resumed.{provider}", "{ns}token.revoked.{key}", "{ns}token.deleted.{key}",

@@ -157,7 +157,7 @@ func nextDoubt(d *Doubt, a attemptFacts) *Doubt {
 	if d == nil {
 		return next
 	}
-	next.Earlier = d.Earlier || d.Attempt != a.ID
+	next.Earlier, next.Restored = d.Earlier || d.Attempt != a.ID, d.Restored
 	if d.FirstSentAt.Before(next.FirstSentAt) {
 		next.FirstSentAt = d.FirstSentAt
 	}

@@ -195,7 +195,7 @@ func doubtOf(s Stored) *Doubt {
 	if d != nil && d.FirstSentAt.Before(sent) {
 		sent = d.FirstSentAt
 	}
-	return &Doubt{Attempt: c.Attempt, Worker: c.Worker, FirstSentAt: sent, Earlier: d != nil}
+	return &Doubt{Attempt: c.Attempt, Worker: c.Worker, FirstSentAt: sent, Earlier: d != nil, Restored: d != nil && d.Restored}
 }
 
 // retryAllowed reports whether the provider's rotation class lets a refresh token of unknown fate be presented again.
@@ -204,8 +204,10 @@ func retryAllowed(d *provider.Definition, doubt *Doubt, now time.Time) bool {
 		return true
 	}
 	switch d.Rotation {
-	case provider.RotationNone, provider.RotationOverlap, provider.RotationUntilUsed:
+	case provider.RotationNone, provider.RotationOverlap:
 		return true
+	case provider.RotationUntilUsed:
+		return !doubt.Restored // a successor that is lost may have been used before it was
 	case provider.RotationGrace:
 		// The whole request must end inside the grace.
 		ends := doubt.FirstSentAt.Add(d.RotationGrace.Std())

@@ -97,6 +97,8 @@ type Doubt struct {
 	Earlier bool `json:"earlier,omitempty"`
 	// Inactive: the provider, asked by introspection since the latest of them, does not call the refresh token active.
 	Inactive bool `json:"inactive,omitempty"`
+	// Restored: the record came out of a backup. The refresh token may have been spent since, and successors of it used.
+	Restored bool `json:"restored,omitempty"`
 }
 
 // Failure is the run of failed attempts since the last success.

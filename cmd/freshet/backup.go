@@ -1,0 +1,144 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/freshetdev/freshet/internal/app"
+	"github.com/freshetdev/freshet/internal/backup"
+	"github.com/freshetdev/freshet/internal/broker"
+	"github.com/freshetdev/freshet/internal/embedded"
+	"github.com/freshetdev/freshet/internal/flags"
+	"github.com/freshetdev/freshet/pkg/events"
+)
+
+func (c *cli) backupCommand() *cobra.Command {
+	cmd := c.command("backup DIR", "Keep the records and providers as they are now", `  freshet backup ./backup-2026-03-01`, cobra.ExactArgs(1))
+	cmd.Long = `Keep the records and provider definitions as they are now, as snapshots of their streams, in a new directory.
+
+Everything goes on meanwhile. What is secret stays sealed: without the keysets, which are not in it, a backup is worth nothing,
+to you neither. Jobs and events are not kept: jobs are made anew.`
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		b, closeConn, err := c.connect()
+		if err != nil {
+			return err
+		}
+		defer closeConn()
+		c.measureClock(cmd.Context(), b)
+		m, err := backup.Take(cmd.Context(), b, args[0])
+		if err != nil {
+			return err
+		}
+		return c.say(nil, "%d records and %d providers of %s kept in %s", m.Tokens.Messages, m.Providers.Messages, m.TakenAt.Format(time.RFC3339), args[0])
+	}
+	return cmd
+}
+
+func (c *cli) restoreCommand() *cobra.Command {
+	var progress bool
+	cfg := backup.Config{}
+	cmd := c.command("restore DIR", "Put records and providers of a backup back where they are missing", `  freshet setup --replicas 3
+  freshet restore ./backup-2026-03-01`, cobra.ExactArgs(1))
+	cmd.Long = `Put records and providers of a backup back where they are missing. What is there stays as it is.
+
+Refresh tokens may have been spent since the backup. Each is marked as in doubt in the write that brings it back, so that workers
+treat it by its provider's rotation class: at a strict one it is presented only once there is nothing left to lose, or when
+the provider, asked by introspection, calls it active. Those that were spent end as reauth_required.
+
+It needs both keysets, and assets that are set up. It may be stopped at any time, and goes on from there when it is run again.`
+	c.keys.Register(cmd.Flags())
+	cmd.Flags().IntVar(&cfg.AtOnce, "at-once", 16, "how many records are written at the same time")
+	cmd.Flags().BoolVar(&progress, "progress", flags.IsTerminal(c.err), "say now and then how far it is; by default where somebody watches")
+	cmd.RunE = func(cmd *cobra.Command, args []string) (err error) {
+		if cfg.AtOnce < 1 {
+			return usage(fmt.Errorf("--at-once %d: want at least 1", cfg.AtOnce))
+		}
+		if cfg.Manifest, err = backup.ReadManifest(args[0]); err != nil {
+			return err
+		}
+		if cfg.Grant, cfg.Access, err = c.keys.Both(); err != nil {
+			return err
+		}
+		if progress {
+			cfg.Progress = c.restoreProgress()
+		}
+		return c.restore(cmd.Context(), args[0], cfg)
+	}
+	return cmd
+}
+
+// restore opens the backup on a server of its own, in this process and for as long as it takes, and writes from there.
+func (c *cli) restore(ctx context.Context, dir string, cfg backup.Config) error {
+	b, closeConn, err := c.connect()
+	if err != nil {
+		return err
+	}
+	defer closeConn()
+	if err := errors.Join(b.CheckServer(), b.Check(ctx)); err != nil {
+		return err
+	}
+	c.measureClock(ctx, b)
+	own, end, err := scratch(b.Names())
+	if err != nil {
+		return err
+	}
+	defer end()
+	if err := backup.Open(ctx, cfg.Manifest, dir, own); err != nil {
+		return err
+	}
+	cfg.From, cfg.To = own, b
+	cfg.Fault = func(err error) { fmt.Fprintln(c.err, "freshet:", err) }
+	n, err := backup.Run(ctx, cfg)
+	fmt.Fprintf(c.err, "%d records: %d in doubt, %d as they were, %d withdrawn since, %d there already; %d providers, %d there already; %d cannot be restored\n",
+		n.Records, n.InDoubt, n.AsTheyWere, n.Withdrawn, n.Kept, n.Providers, n.ProvidersKept, n.Bad)
+	if err != nil {
+		return err
+	}
+	_, err = app.Setup(ctx, b, broker.SetupConfig{}) // the lanes
+	if err == nil && n.Bad > 0 {
+		err = fmt.Errorf("%d records or providers cannot be restored", n.Bad)
+	}
+	return err
+}
+
+// scratch is a broker on an embedded server that nobody else reaches. Server and store are gone when end returns.
+func scratch(names events.Names) (b *broker.Broker, end func(), err error) {
+	dir, err := os.MkdirTemp("", "freshet-restore-")
+	if err != nil {
+		return nil, nil, err
+	}
+	remove := func() { _ = os.RemoveAll(dir) }
+	server, err := embedded.Start(embedded.Config{StoreDir: dir, Port: -1})
+	if err != nil {
+		remove()
+		return nil, nil, err
+	}
+	stop := func() { server.Shutdown(); remove() }
+	nc, err := server.Connect(broker.ConnectOptions(broker.ConnectHooks{})...)
+	if err != nil {
+		stop()
+		return nil, nil, err
+	}
+	if b, err = broker.New(nc, broker.Config{Names: names}); err != nil {
+		nc.Close()
+		stop()
+		return nil, nil, err
+	}
+	return b, func() { nc.Close(); stop() }, nil
+}
+
+// restoreProgress says how far it is as often as people want to know. It is called by one goroutine at a time.
+func (c *cli) restoreProgress() func(backup.Counts) {
+	last := time.Now()
+	return func(n backup.Counts) {
+		if now := time.Now(); now.Sub(last) >= progressEvery {
+			last = now
+			fmt.Fprintf(c.err, "%d records so far\n", n.Records)
+		}
+	}
+}
