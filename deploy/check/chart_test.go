@@ -1,6 +1,7 @@
 package check_test
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"os"
@@ -109,7 +110,7 @@ func renderFiles(c *chart.Chart, values map[string]any) (map[string]string, erro
 	if err != nil {
 		return nil, err
 	}
-	return engine.Engine{Strict: true}.Render(c, all)
+	return engine.Engine{Strict: true}.RenderWithContext(context.Background(), c, all)
 }
 
 // render decodes every document strictly: a field that Kubernetes does not know is an error.
@@ -189,11 +190,14 @@ func TestHelmLintHasNothingToSay(t *testing.T) {
 	}
 }
 
+// Without providers there is nothing to apply: freshet apply would refuse it.
 func TestDefaultsRender(t *testing.T) {
 	t.Parallel()
-	r := render(t, nil)
-	if len(find[*apps.StatefulSet](r)) != 1 || len(find[*apps.Deployment](r)) != 1 || len(find[*batch.Job](r)) != 2 {
-		t.Errorf("want workers, schedulers, setup and apply:\n%s", r.text)
+	for jobs, values := range map[int]map[string]any{1: nil, 2: valueSets(t)["default"]} {
+		r := render(t, values)
+		if len(find[*apps.StatefulSet](r)) != 1 || len(find[*apps.Deployment](r)) != 1 || len(find[*batch.Job](r)) != jobs {
+			t.Errorf("want workers, schedulers and %d jobs:\n%s", jobs, r.text)
+		}
 	}
 }
 

@@ -231,3 +231,10 @@ readinessProbe:
 {{- define "freshet.prefix" -}}
 {{- with .Values.namespace }}{{ . }}_{{ end -}}
 {{- end -}}
+
+{{/* Not empty where there are providers to apply. */}}
+{{- define "freshet.applies" -}}
+{{- with .Values.apply -}}
+{{- if and .enabled (or .providers .existingConfigMap) }}yes{{ end -}}
+{{- end -}}
+{{- end -}}
