@@ -2,8 +2,6 @@ module github.com/freshetdev/freshet/deploy/check
 
 go 1.26.1
 
-replace github.com/freshetdev/freshet => ../../
-
 require (
 	github.com/goreleaser/goreleaser/v2 v2.15.1
 	github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring v0.95.1

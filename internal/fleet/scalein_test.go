@@ -26,7 +26,10 @@ func firstLives(d time.Duration) func(string, int) time.Duration {
 	}
 }
 
-// demandUntil asks for a refresh of each credential again and again: what is a few seconds old is not renewed.
+// settled is how old a token must be before a demand renews it.
+const settled = 5 * time.Second
+
+// demandUntil asks for a refresh of each credential again and again.
 func demandUntil(ctx context.Context, t *testing.T, f *fleet.Fleet, enough func() bool) {
 	t.Helper()
 	tick := time.NewTicker(250 * time.Millisecond)
@@ -94,10 +97,12 @@ func TestAWorkerScaledInDuringAnOutageLosesNothing(t *testing.T) {
 		Limits: provider.Limits{Concurrency: hands * workers, Timeout: provider.Duration(3 * time.Second)},
 	})
 	must(t, f.Enrol(ctx, hands*workers))
+	enrolled := time.Now()
 	var all []*fleet.Process
 	for _, name := range []string{"worker-0", "worker-1", "worker-2"} {
 		all = append(all, worker(ctx, t, f, name, "--hands", "8"))
 	}
+	<-time.After(time.Until(enrolled.Add(settled))) // so that all are asked for at once, and no request waits for long
 	demandUntil(ctx, t, f, func() bool { return len(asked) == hands*workers })
 	must(t, f.NATS.Kill())
 	goesAway()
