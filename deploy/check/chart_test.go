@@ -284,3 +284,28 @@ func compare(t *testing.T, path string, schema, values map[string]any) {
 		}
 	}
 }
+
+// The page's values are taken as they stand there, and its secrets are the defaults.
+func TestPageShowsValuesThatRender(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile("../README.md")
+	must(t, err)
+	_, rest, _ := strings.Cut(string(page), "\n```yaml\n")
+	text, _, ok := strings.Cut(rest, "\n```\n")
+	if !ok {
+		t.Fatal("no values in README.md")
+	}
+	var values map[string]any
+	must(t, yaml.UnmarshalStrict([]byte(text), &values))
+	r := render(t, values)
+	for _, p := range pods(r) {
+		for _, v := range p.Spec.Volumes {
+			if v.Secret != nil && !strings.Contains(string(page), "`"+v.Secret.SecretName+"`") {
+				t.Errorf("README.md does not name the secret %s", v.Secret.SecretName)
+			}
+		}
+	}
+	if !strings.Contains(r.text, "client_secret: env://ACME_SECRET") {
+		t.Errorf("the provider is not there:\n%s", r.text)
+	}
+}
