@@ -1,4 +1,4 @@
-.PHONY: help test race lint interop alerts evidence evidence-short bench pictures dev ci build
+.PHONY: help test race lint interop alerts deployment evidence evidence-short bench pictures dev ci build
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -21,6 +21,9 @@ interop: ## tests against authorization servers of others and a browser, which a
 
 alerts: ## the alert rules, with promtool (Debian: package prometheus)
 	cd deploy/observability && promtool check rules alerts.yaml && promtool check config prometheus.yaml && promtool test rules alerts_test.yaml
+
+deployment: ## chart, units and release configuration, with Helm's engine, systemd (Debian: package systemd) and goreleaser's reader
+	cd deploy/check && go vet ./... && go test -count=1 ./...
 
 evidence: ## every reliability experiment in its long form, one after the other (about three hours)
 	go run ./internal/evidence/run all
