@@ -38,6 +38,7 @@ const (
 	xnet    = "golang.org/x/net"
 	qrCode  = "rsc.io/qr"
 	jose    = "github.com/go-jose/go-jose/v4"
+	goleak  = "go.uber.org/goleak"
 	prom    = "github.com/prometheus/client_golang"
 	otel    = "go.opentelemetry.io/otel"
 )
@@ -90,7 +91,7 @@ var rooms = []struct {
 	{"cmd/scheduler", []string{cobra}},
 	{"cmd/worker", []string{cobra}},
 	{"cmd/freshet", []string{cobra, pflag, natsGo, isatty, qrCode, zerolog}},
-	{"internal/natstest", []string{natsSrv, natsGo}}, // the last: only tests import it
+	{"internal/natstest", []string{natsSrv, natsGo, goleak}}, // the last: only tests import it
 }
 
 type goPackage struct {

@@ -5,8 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/nats-io/nats-server/v2/server/ats"
-	"go.uber.org/goleak"
+	"github.com/freshetdev/freshet/internal/natstest"
 )
 
 // TestMain gives every role its password, as whoever starts the server does.
@@ -16,11 +15,7 @@ func TestMain(m *testing.M) {
 			panic(err)
 		}
 	}
-	ats.Register()
-	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
-		ats.Unregister()
-		os.Exit(code)
-	}), goleak.IgnoreTopFunction("github.com/nats-io/nats-server/v2/server/ats.Register.func1"))
+	natstest.VerifyTestMain(m)
 }
 
 // roles are the users of the NATS configuration.

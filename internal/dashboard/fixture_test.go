@@ -9,14 +9,11 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
-	"os"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats-server/v2/server/ats"
 	"github.com/nats-io/nats.go"
-	"go.uber.org/goleak"
 
 	"github.com/freshetdev/freshet/internal/app"
 	"github.com/freshetdev/freshet/internal/broker"
@@ -28,13 +25,7 @@ import (
 	"github.com/freshetdev/freshet/pkg/seal"
 )
 
-func TestMain(m *testing.M) {
-	ats.Register()
-	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
-		ats.Unregister()
-		os.Exit(code)
-	}), goleak.IgnoreTopFunction("github.com/nats-io/nats-server/v2/server/ats.Register.func1"))
-}
+func TestMain(m *testing.M) { natstest.VerifyTestMain(m) }
 
 // canary is in every secret that there is in a test.
 const canary = "canary-4f1d"

@@ -5,13 +5,10 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats-server/v2/server/ats"
 	"github.com/nats-io/nats.go"
-	"go.uber.org/goleak"
 
 	"github.com/freshetdev/freshet/internal/authserver"
 	"github.com/freshetdev/freshet/internal/broker"
@@ -23,13 +20,7 @@ import (
 	"github.com/freshetdev/freshet/pkg/seal"
 )
 
-func TestMain(m *testing.M) {
-	ats.Register()
-	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
-		ats.Unregister()
-		os.Exit(code)
-	}), goleak.IgnoreTopFunction("github.com/nats-io/nats-server/v2/server/ats.Register.func1"))
-}
+func TestMain(m *testing.M) { natstest.VerifyTestMain(m) }
 
 // patience bounds every wait in these tests. It is reached only when something is broken.
 const patience = 30 * time.Second

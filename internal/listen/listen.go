@@ -146,7 +146,7 @@ func localHost(host string) bool {
 	return provider.Loopback(strings.Trim(host, "[]"))
 }
 
-// Server returns an HTTP server that holds out against slow and silent clients. writeWithin bounds an answer.
+// Server returns an HTTP server that holds out against slow and silent clients. writeWithin bounds an answer; 0: nothing does.
 func Server(h http.Handler, writeWithin time.Duration) *http.Server {
 	return &http.Server{
 		Handler: h, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second, IdleTimeout: time.Minute,

@@ -5,7 +5,7 @@
 // they reconnect to whichever run is up. Nothing listens on a port.
 //
 // It works in real time and inside a testing/synctest bubble. Two things outlive a bubble, and would be fatal or stand
-// still in the next one: the server's shared clock, therefore a TestMain calls ats.Register
+// still in the next one: the server's shared clock, therefore a TestMain calls VerifyTestMain, or ats.Register
 // (github.com/nats-io/nats-server/v2/server/ats) before it runs any test with a bubble; and nats.go's pool of timers, see
 // Bubble.
 //

@@ -4,17 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"log"
 	"net"
 	"net/http"
-	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/freshetdev/freshet/internal/broker"
 	"github.com/freshetdev/freshet/internal/dashboard"
 	"github.com/freshetdev/freshet/internal/enroll"
+	"github.com/freshetdev/freshet/internal/listen"
 	"github.com/freshetdev/freshet/internal/web"
 	"github.com/freshetdev/freshet/pkg/events"
 )
@@ -53,10 +51,7 @@ func (n *node) servePages(ctx context.Context, b *broker.Broker, address, source
 	mux := http.NewServeMux()
 	mux.Handle("/connect/", p.PublicHandler())
 	mux.Handle("/", p.AdminHandler())
-	p.srv = &http.Server{
-		Handler: mux, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute,
-		ErrorLog: log.New(io.Discard, "", 0), // it would quote requests
-	}
+	p.srv = listen.Server(mux, 0)
 	ctx, p.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	p.group.Go(func() error { return board.Run(ctx) })
 	p.group.Go(func() error {

@@ -8,16 +8,13 @@ import (
 	"net/http/cookiejar"
 	"net/http/httptest"
 	"net/url"
-	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 
-	"github.com/nats-io/nats-server/v2/server/ats"
 	"github.com/nats-io/nats.go"
 	"github.com/rs/zerolog"
-	"go.uber.org/goleak"
 
 	"github.com/freshetdev/freshet/internal/app"
 	"github.com/freshetdev/freshet/internal/authserver"
@@ -31,13 +28,7 @@ import (
 	"github.com/freshetdev/freshet/pkg/seal"
 )
 
-func TestMain(m *testing.M) {
-	ats.Register()
-	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
-		ats.Unregister()
-		os.Exit(code)
-	}), goleak.IgnoreTopFunction("github.com/nats-io/nats-server/v2/server/ats.Register.func1"))
-}
+func TestMain(m *testing.M) { natstest.VerifyTestMain(m) }
 
 // town is NATS, an authorization server as provider acme, a hostile one as provider evil, and two instances of the web server
 // that take turns behind one https address.
