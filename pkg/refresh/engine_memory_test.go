@@ -2,6 +2,8 @@ package refresh_test
 
 import (
 	"context"
+	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -26,8 +28,11 @@ func TestAWorkerRemembersWhatItCommitted(t *testing.T) {
 		meanwhile func(t *testing.T, w *world, c events.Credential, epoch *uint64)
 		looks     int // before the second attempt
 		reads     int // of the leader
+		meta      int // bytes
 	}{
-		"nothing-happened": {},
+		"nothing-happened":     {},
+		"the-record-is-large":  {meta: 8 << 10, looks: 1},
+		"the-record-is-not-so": {meta: 4 << 10},
 		"another-worker-was-faster": {looks: 1, meanwhile: func(t *testing.T, w *world, c events.Credential, _ *uint64) {
 			wantResult(t, w.do(w.worker("w2"), c), refresh.VerdictAck, refresh.ClassOK)
 		}},
@@ -42,6 +47,7 @@ func TestAWorkerRemembersWhatItCommitted(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			inWorld(t, func(t *testing.T, w *world) {
 				c := w.enrol("acme/alice")
+				w.change(c, func(r *refresh.Record) { r.Meta = fmt.Appendf(nil, `{"note":%q}`, strings.Repeat("x", tt.meta)) })
 				var epoch uint64
 				var looks int
 				k := w.worker("w1", remembers(w, &epoch, &looks))

@@ -2,8 +2,12 @@ package refresh
 
 import "sync"
 
-// memorySize is how many records an engine remembers at most, of some 2 KB each.
-const memorySize = 16 << 10
+const (
+	// memorySize is how many records an engine remembers at most, of some 2 KB each as a rule.
+	memorySize = 16 << 10
+	// memoryLargest is up to how many bytes of tokens, and of what came with them, a record is remembered.
+	memoryLargest = 8 << 10
+)
 
 // memory holds records as this engine committed them, sealed as they are, so that the next attempt for one need not read it
 // first. It may be behind the store, like any first look. A record leaves with the attempt that begins with it, or when twice as
@@ -42,7 +46,8 @@ func (m *memory) take(key string) (e memento, ok bool) {
 
 // remember keeps a record that was just committed.
 func (e *Engine) remember(key string, s Stored) {
-	if e.cfg.Epoch == nil {
+	r := &s.Record
+	if e.cfg.Epoch == nil || len(r.Access)+len(r.Grant)+len(r.Meta) > memoryLargest || len(r.unknown) > 0 {
 		return
 	}
 	s.StoredAt = e.cfg.Now() // NATS has given it another one, which counts only where there is a claim
