@@ -43,6 +43,7 @@ func Types() []Type {
 const (
 	tokenHead    = "token"
 	providerHead = "provider"
+	auditHead    = "audit"
 )
 
 // AboutProvider reports whether an event of this type concerns a provider; every other type concerns

@@ -18,7 +18,7 @@ func NewNames(namespace string) (Names, error) {
 	switch {
 	case namespace != "" && !ValidProvider(namespace):
 		return Names{}, fmt.Errorf("%w: namespace %.60q: want 1 to 32 of a-z, 0-9 and -, not starting with -", ErrName, namespace)
-	case namespace == tokenHead || namespace == providerHead || namespace == "refresh":
+	case namespace == tokenHead || namespace == providerHead || namespace == auditHead || namespace == "refresh":
 		return Names{}, fmt.Errorf("%w: namespace %q is the head of a subject, choose another", ErrName, namespace)
 	}
 	return Names{namespace: namespace}, nil
@@ -105,6 +105,25 @@ func (n Names) EventSubject(t Type, c Credential) string {
 // ProviderEventSubject is where an event of type t about a provider is published.
 func (n Names) ProviderEventSubject(t Type, provider string) string {
 	return n.subject(string(t) + "." + provider)
+}
+
+// AuditStream names the stream that keeps who did what.
+func (n Names) AuditStream() string { return n.asset("AUDIT") }
+
+// AuditSubjects covers all audit entries.
+func (n Names) AuditSubjects() string { return n.subject(auditHead + ".>") }
+
+// AuditSubject is where an audit entry of an action is published. key is the key of the credential that it is about, or the
+// provider's name; empty: it is about neither.
+func (n Names) AuditSubject(action, key string) string {
+	return n.subject(strings.TrimSuffix(auditHead+"."+action+"."+key, "."))
+}
+
+// AuditAction reads an audit subject back; ok is false for any other subject.
+func (n Names) AuditAction(subject string) (action, key string, ok bool) {
+	local, ok := strings.CutPrefix(subject, n.subject(auditHead+"."))
+	action, key, _ = strings.Cut(local, ".")
+	return action, key, ok && action != ""
 }
 
 // ParseEventSubject reads an event's subject back: what happened, and the key of the credential or, for a
