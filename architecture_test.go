@@ -64,6 +64,7 @@ var rooms = []struct {
 	{"internal/listen", []string{zerolog}},
 	{"internal/discovery", nil},
 	{"internal/permissions", nil},
+	{"internal/audit", []string{natsGo}},
 	{"internal/journal", []string{flock}},
 	{"internal/socket", []string{flock}},
 	{"internal/exchanger", []string{flock, xsys}},

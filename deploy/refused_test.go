@@ -15,23 +15,26 @@ import (
 // streams are the streams below everything Freshet keeps.
 func streams() []string {
 	n := events.Names{}
-	return []string{n.TokensStream(), n.ProvidersStream(), n.JobsStream(), n.EventsStream()}
+	return []string{n.TokensStream(), n.ProvidersStream(), n.JobsStream(), n.EventsStream(), n.AuditStream()}
 }
 
 // refusedToAll are subjects that no role may publish to.
 func refusedToAll() []string {
 	var all []string
 	for _, s := range streams() {
-		for _, verb := range []string{"DELETE", "UPDATE", "MSG.DELETE", "SNAPSHOT", "RESTORE", "LEADER.STEPDOWN"} {
+		for _, verb := range []string{"DELETE", "UPDATE", "MSG.DELETE", "RESTORE", "LEADER.STEPDOWN"} {
 			all = append(all, "$JS.API.STREAM."+verb+"."+s)
 		}
 	}
+	for _, s := range []string{"KV_enrollments", "REFRESH_JOBS", "TOKEN_EVENTS", "AUDIT"} {
+		all = append(all, "$JS.API.STREAM.SNAPSHOT."+s)
+	}
 	return append(all,
-		"$JS.API.STREAM.PURGE.KV_tokens", "$JS.API.STREAM.PURGE.KV_providers", "$JS.API.STREAM.PURGE.TOKEN_EVENTS",
+		"$JS.API.STREAM.PURGE.KV_tokens", "$JS.API.STREAM.PURGE.KV_providers", "$JS.API.STREAM.PURGE.TOKEN_EVENTS", "$JS.API.STREAM.PURGE.AUDIT",
 		"$JS.API.STREAM.CREATE.OTHER", "$JS.API.STREAM.LIST", "$JS.API.STREAM.NAMES",
 		"$JS.API.CONSUMER.DELETE.REFRESH_JOBS.acme", "$JS.API.CONSUMER.DURABLE.CREATE.REFRESH_JOBS.acme",
 		"$JS.API.CONSUMER.CREATE.REFRESH_JOBS", "$JS.API.CONSUMER.CREATE.KV_tokens",
-		"$SYS.REQ.SERVER.PING", "$KV.other.acme", "refresh.other", "anything",
+		"$SYS.REQ.SERVER.PING", "$KV.other.acme", "refresh.other", "audit.other", "anything",
 	)
 }
 
@@ -51,14 +54,27 @@ func refusedTo() map[string][]string {
 	makeLanes := []string{"$JS.API.CONSUMER.CREATE.REFRESH_JOBS.acme.refresh.jobs.acme.>", "$JS.API.STREAM.CREATE.KV_tokens"}
 	enrolments := []string{"$JS.API.STREAM.MSG.GET.KV_enrollments", "$KV.enrollments.state_x"}
 	limits := []string{"$JS.API.INFO"}
-	outside := slices.Concat(limits, enrolments, takeJobs, dropJobs, makeLanes, readTokens, readProviders, []string{record, entry, event})
+	copies := []string{"$JS.API.STREAM.SNAPSHOT.KV_tokens", "$JS.API.STREAM.SNAPSHOT.KV_providers"}
+	readAudit := []string{"$JS.API.CONSUMER.CREATE.AUDIT.x", "$JS.API.STREAM.INFO.AUDIT"}
+	written := func(actions ...string) (all []string) {
+		for _, a := range actions {
+			all = append(all, "audit."+a)
+		}
+		return all
+	}
+	operated := written("paused.acme", "paused.acme.alice", "resumed.acme", "applied.acme", "set_up", "keys_rotated", "rewrapped", "backed_up", "restored")
+	enrolled := written("enrolled.acme.alice", "imported", "link_made.acme", "link_made.acme.alice")
+	withdrawn := written("revoked.acme.alice", "deleted.acme.alice")
+	read := written("token_read.acme.alice")
+	never := slices.Concat(copies, readAudit, operated, enrolled, withdrawn)
+	outside := slices.Concat(never, limits, enrolments, takeJobs, dropJobs, makeLanes, readTokens, readProviders, []string{record, entry, event})
 	return map[string][]string{
-		"operator":   slices.Concat(takeJobs, enrolments, []string{event, "token.reauth_required.acme.alice"}),
-		"scheduler":  slices.Concat(takeJobs, enrolments, makeLanes, readTokens[:2], []string{record}),
-		"worker":     slices.Concat(enrolments, makeLanes, dropJobs, readTokens[1:3], []string{job}),
-		"enroller":   slices.Concat(takeJobs, dropJobs, makeLanes, readTokens[1:2], []string{entry, job, "$JS.API.CONSUMER.PAUSE.REFRESH_JOBS.acme"}),
+		"operator":   slices.Concat(enrolled, read, takeJobs, enrolments, []string{event, "token.reauth_required.acme.alice"}),
+		"scheduler":  slices.Concat(never, read, takeJobs, enrolments, makeLanes, readTokens[:2], []string{record}),
+		"worker":     slices.Concat(never, read, enrolments, makeLanes, dropJobs, readTokens[1:3], []string{job}),
+		"enroller":   slices.Concat(copies, readAudit, operated, read, takeJobs, dropJobs, makeLanes, readTokens[1:2], []string{entry, job, "$JS.API.CONSUMER.PAUSE.REFRESH_JOBS.acme"}),
 		"reader":     outside,
-		"subscriber": append(slices.Clone(outside), job, "$JS.API.DIRECT.GET.KV_tokens."+record),
+		"subscriber": append(slices.Concat(outside, read), job, "$JS.API.DIRECT.GET.KV_tokens."+record),
 	}
 }
 
@@ -140,6 +156,7 @@ func TestNoAnswerToAnOutsiderOverwritesARecord(t *testing.T) {
 		{"reader", "$JS.API.DIRECT.GET.KV_tokens." + nobody},
 		{"reader", "$JS.API.CONSUMER.INFO.REFRESH_JOBS.acme"},
 		{"reader", names.JobSubject(events.Credential{Provider: "acme", Account: "nobody"})},
+		{"reader", names.AuditSubject("token_read", "acme.nobody")},
 		{"subscriber", "$JS.API.CONSUMER.INFO.TOKEN_EVENTS.nobody"},
 	} {
 		role, question := q.role, q.question

@@ -18,6 +18,7 @@ import (
 
 	"github.com/freshetdev/freshet/internal/agent"
 	"github.com/freshetdev/freshet/internal/app"
+	"github.com/freshetdev/freshet/internal/audit"
 	"github.com/freshetdev/freshet/internal/broker"
 	"github.com/freshetdev/freshet/internal/coredump"
 	"github.com/freshetdev/freshet/internal/flags"
@@ -65,13 +66,13 @@ look for it. It needs the access keyset, and hands out the last good tokens whil
 		return shown(cmd.Context(), &a.shows, show{"agent", a.logging}, func(ctx context.Context, t *telemetry.Telemetry) error {
 			begun, remove := t.Health.Starting()
 			defer remove()
-			client, done, err := c.openTokens(ctx, tokens.Config{AccessKeyset: access, CacheFile: a.cfg.CacheFile, Scope: a.scope}, a.logging, t)
+			read, done, err := c.openTokens(ctx, tokens.Config{AccessKeyset: access, CacheFile: a.cfg.CacheFile, Scope: a.scope}, a.logging, t)
 			if err != nil {
 				return err
 			}
 			defer done()
 			begun() // with a cache, or tokens at hand, it works while NATS is away
-			return a.run(ctx, client)
+			return a.run(ctx, read)
 		})
 	}
 	a.shows.Register(cmd.Flags())
@@ -122,8 +123,8 @@ func (a *agentFlags) read(c *cli) (err error) {
 }
 
 // run runs the agent until ctx ends.
-func (a *agentFlags) run(ctx context.Context, client *tokens.Client) error {
-	ag, err := agent.Open(ctx, a.cfg, client, a.logging)
+func (a *agentFlags) run(ctx context.Context, read reading) error {
+	ag, err := agent.Open(ctx, a.cfg, read.client, a.logging, read.count)
 	if err != nil {
 		return err
 	}
@@ -151,12 +152,11 @@ func scopeFlag(fs *pflag.FlagSet, scope *string) {
 
 // openTokens opens a client with the access keyset alone, which it loads where cfg has none; cfg has what is its own. With a cache file
 // NATS may be away. t shows the connection; nil: nobody looks.
-func (c *cli) openTokens(ctx context.Context, cfg tokens.Config, log zerolog.Logger, t *telemetry.Telemetry) (*tokens.Client, func(), error) {
-	var err error
+func (c *cli) openTokens(ctx context.Context, cfg tokens.Config, log zerolog.Logger, t *telemetry.Telemetry) (read reading, done func(), err error) {
 	c.noCoreDumps(coredump.Hide) // the commands that it runs keep theirs
 	if cfg.AccessKeyset == nil {
 		if cfg.AccessKeyset, err = c.keys.Access(); err != nil {
-			return nil, nil, err
+			return reading{}, nil, err
 		}
 	}
 	hooks := broker.ConnectHooks{
@@ -166,20 +166,42 @@ func (c *cli) openTokens(ctx context.Context, cfg tokens.Config, log zerolog.Log
 	opts := append(broker.ConnectOptions(hooks), nats.RetryOnFailedConnect(cfg.CacheFile != ""))
 	nc, at, err := c.common.Connect("freshet-agent", opts...)
 	if err != nil {
-		return nil, nil, err
+		return reading{}, nil, err
 	}
 	cfg.Namespace, cfg.Domain, cfg.APIPrefix = c.common.Namespace, at.Domain, at.APIPrefix
 	cfg.OnError = func(err error) { log.Warn().Err(err).Msg("trouble with tokens") }
-	client, err := tokens.Open(ctx, nc, cfg)
+	read.client, err = tokens.Open(ctx, nc, cfg)
 	if err != nil {
 		nc.Close()
-		return nil, nil, err
+		return reading{}, nil, err
 	}
+	b, err := broker.New(nc, at)
+	if err != nil {
+		_ = read.client.Close() // it always returns nil
+		nc.Close()
+		return reading{}, nil, err
+	}
+	read.count = audit.NewReads(app.AuditLog(b, "freshet agent", "freshet/agent", func(err error) { log.Warn().Err(err).Msg("no audit entry") }), cfg.AccessKeyset)
+	over := keepCounting(ctx, read.count)
 	hide := func() {}
 	if t != nil {
 		hide = t.Show(telemetry.Source{NATS: app.LookAt(nc)})
 	}
-	return client, func() { hide(); client.Close(); nc.Close() }, nil
+	return read, func() { hide(); over(); read.client.Close(); nc.Close() }, nil
+}
+
+// reading is what tokens are read with, and what counts those that are handed out.
+type reading struct {
+	client *tokens.Client
+	count  *audit.Reads
+}
+
+// keepCounting writes what is counted until over is called, which waits for the last entries.
+func keepCounting(ctx context.Context, count *audit.Reads) (over func()) {
+	ctx, stop := context.WithCancel(context.WithoutCancel(ctx)) // the listeners end first
+	ended := make(chan error, 1)
+	go func() { ended <- count.Run(ctx) }()
+	return func() { stop(); <-ended }
 }
 
 func (c *cli) agentExecCommand() *cobra.Command {
@@ -240,16 +262,16 @@ func (c *cli) agentExec(ctx context.Context, a *agentFlags, e agent.Exec, wait t
 	signals, forget := c.forwarded()
 	e.Terminal = c.atTerminal()
 	defer forget()
-	client, done, err := c.openTokens(ctx, tokens.Config{CacheFile: a.cfg.CacheFile, Scope: a.scope}, a.logging, nil)
+	read, done, err := c.openTokens(ctx, tokens.Config{CacheFile: a.cfg.CacheFile, Scope: a.scope}, a.logging, nil)
 	if err != nil {
 		return err
 	}
 	defer done()
-	e.Client, e.Signals = client, signals
+	e.Client, e.Reads, e.Signals = read.client, read.count, signals
 	if a.idle() {
 		return e.Run(ctx, wait)
 	}
-	if e.Agent, err = agent.Open(ctx, a.cfg, client, a.logging); err != nil {
+	if e.Agent, err = agent.Open(ctx, a.cfg, read.client, a.logging, read.count); err != nil {
 		return err
 	}
 	beside, stop := context.WithCancel(context.WithoutCancel(ctx)) // a signal is the command's

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/freshetdev/freshet/internal/app"
+	"github.com/freshetdev/freshet/internal/audit"
 	"github.com/freshetdev/freshet/pkg/provider"
 	"github.com/freshetdev/freshet/pkg/provider/providerfile"
 	"github.com/freshetdev/freshet/pkg/refresh"
@@ -45,13 +46,16 @@ says that this is right. Running workers and schedulers take the new definition 
 		if !dryRun {
 			c.measureClock(cmd.Context(), b)
 		}
-		ask := refresh.NewAsker(nil)
+		ask, log := refresh.NewAsker(nil), c.auditLog(b)
 		defer ask.CloseIdle()
 		p := c.printer("PROVIDER", "ACTION", "LANE", "NOTES")
 		for _, d := range defs {
 			d, notes, err := app.Discover(cmd.Context(), b, ask, d)
 			if err != nil {
 				return errors.Join(p.end(), err)
+			}
+			if !dryRun {
+				log.Note(cmd.Context(), application(d.Name, moveGrants))
 			}
 			if moveGrants {
 				if err := app.MoveGrants(cmd.Context(), b, &d); err != nil {
@@ -70,6 +74,15 @@ says that this is right. Running workers and schedulers take the new definition 
 		return p.end()
 	}
 	return cmd
+}
+
+// application is the audit entry of a definition that is applied.
+func application(name string, moveGrants bool) audit.Entry {
+	e := about(audit.Applied, name)
+	if moveGrants {
+		e.Data.Detail = "grants may move to another token_url"
+	}
+	return e
 }
 
 // moveGrantsUsage is the help of --move-grants.

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/freshetdev/freshet/internal/app"
+	"github.com/freshetdev/freshet/internal/audit"
 	"github.com/freshetdev/freshet/internal/backup"
 	"github.com/freshetdev/freshet/internal/broker"
 	"github.com/freshetdev/freshet/internal/embedded"
@@ -30,6 +31,7 @@ to you neither. Jobs and events are not kept: jobs are made anew.`
 		}
 		defer closeConn()
 		c.measureClock(cmd.Context(), b)
+		c.note(cmd.Context(), b, saying(audit.BackedUp, "to %s", args[0]))
 		m, err := backup.Take(cmd.Context(), b, args[0])
 		if err != nil {
 			return err
@@ -92,6 +94,7 @@ func (c *cli) restore(ctx context.Context, dir string, cfg backup.Config) error 
 		return err
 	}
 	cfg.From, cfg.To = own, b
+	c.note(ctx, b, saying(audit.Restored, "from %s, taken at %s", dir, cfg.Manifest.TakenAt.Format(time.RFC3339)))
 	cfg.Fault = func(err error) { fmt.Fprintln(c.err, "freshet:", err) }
 	n, err := backup.Run(ctx, cfg)
 	fmt.Fprintf(c.err, "%d records: %d in doubt, %d as they were, %d withdrawn since, %d there already; %d providers, %d there already; %d cannot be restored\n",

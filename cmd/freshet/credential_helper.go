@@ -53,12 +53,12 @@ func (a *asking) from(ctx context.Context, c *cli, question func(context.Context
 			fmt.Fprintf(c.err, "freshet: %v; NATS is asked\n", err)
 		}
 	}
-	client, done, err := c.openTokens(ctx, tokens.Config{Scope: a.scope}, zerolog.Nop(), nil)
+	read, done, err := c.openTokens(ctx, tokens.Config{Scope: a.scope}, zerolog.Nop(), nil)
 	if err != nil {
 		return err
 	}
 	defer done()
-	return question(ctx, agent.Direct{Client: client})
+	return question(ctx, agent.Direct{Client: read.client})
 }
 
 func (c *cli) gitCommand() *cobra.Command {

@@ -71,14 +71,21 @@ A bad line is reported with its number and the rest goes on; the exit code is th
 		out := &importOutput{out: c.err}
 		look := func(name string) (*provider.Definition, bool) { d, ok := known[name]; return d, ok }
 		cfg := enroll.ImportConfig{Reader: in, Format: how, Writer: w, Provider: look, Reject: out.reject}
+		notes := importNotes{log: c.auditLog(b)}
 		done := "imported"
 		if dryRun {
 			done, cfg.Plan = "would be imported", func(p enroll.Planned) { fmt.Fprintln(c.out, planned(p)) }
+		} else {
+			cfg.Stored = notes.stored
+			notes.begin(cmd.Context(), nameOf(args))
 		}
 		if progress {
 			cfg.Progress = func(done, bad int) { out.progress(done, bad, time.Now()) }
 		}
 		r, err := enroll.Import(cmd.Context(), cfg)
+		if !dryRun {
+			notes.end(cmd.Context(), r.Bad)
+		}
 		fmt.Fprintf(c.err, "%d %s, %d bad\n", r.Imported, done, r.Bad)
 		if err == nil && r.Bad > 0 {
 			err = fmt.Errorf("%d lines were not %s", r.Bad, strings.TrimPrefix(done, "would be "))

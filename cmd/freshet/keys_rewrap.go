@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/freshetdev/freshet/internal/audit"
 	"github.com/freshetdev/freshet/internal/flags"
 	"github.com/freshetdev/freshet/internal/rewrap"
 	"github.com/freshetdev/freshet/pkg/seal"
@@ -73,6 +74,9 @@ func (c *cli) rewrap(ctx context.Context, cfg rewrap.Config) error {
 	defer closeConn()
 	cfg.Broker = b
 	cfg.Fault = func(err error) { fmt.Fprintln(c.err, "freshet:", err) }
+	if !cfg.DryRun {
+		c.note(ctx, b, saying(audit.Rewrapped, "to %s", primaries(cfg.Grant, cfg.Access)))
+	}
 	n, err := rewrap.Run(ctx, cfg)
 	done := "rewrapped"
 	if cfg.DryRun {

@@ -47,23 +47,24 @@ The file is replaced at once, for its owner alone; the one before stays beside i
 		case r.promote && r.retire != "":
 			return usage(errors.New("--promote and --retire are steps of their own: give one"))
 		case r.promote:
-			return c.promote(file, data)
+			return c.promote(cmd.Context(), file, data)
 		case r.retire != "":
 			return c.retire(cmd.Context(), r, file, data)
 		}
-		return c.addKey(file, data)
+		return c.addKey(cmd.Context(), file, data)
 	}
 	return cmd
 }
 
 const stateDirUsage = "look into the journal of this state `directory` of a worker or an exchanger too; once for each"
 
-func (c *cli) addKey(file string, data []byte) error {
+func (c *cli) addKey(ctx context.Context, file string, data []byte) error {
 	next, id, err := seal.AddKey(data)
 	if errors.Is(err, seal.ErrNewerWaits) {
 		return fmt.Errorf("%w: freshet keys rotate %s --promote", err, file)
 	}
 	if err == nil {
+		c.noteKeys(ctx, "add key %d to %s", id, file)
 		err = replaceKeyset(file, data, next)
 	}
 	if err == nil {
@@ -73,12 +74,13 @@ func (c *cli) addKey(file string, data []byte) error {
 Next: give the file to every process that reads it, with a SIGHUP or a restart each. Then: freshet keys rotate %[1]s --promote`, file, id)
 }
 
-func (c *cli) promote(file string, data []byte) error {
+func (c *cli) promote(ctx context.Context, file string, data []byte) error {
 	next, id, err := seal.PromoteKey(data)
 	if errors.Is(err, seal.ErrNothingNewer) {
 		return fmt.Errorf("%w: freshet keys rotate %s adds one", err, file)
 	}
 	if err == nil {
+		c.noteKeys(ctx, "promote key %d of %s", id, file)
 		err = replaceKeyset(file, data, next)
 	}
 	return c.say(err, `key %d of %s seals from now on; %[2]s.old is the file as it was.
@@ -98,6 +100,7 @@ func (c *cli) retire(ctx context.Context, r rotation, file string, data []byte) 
 		err = c.needless(ctx, r, uint32(id))
 	}
 	if err == nil {
+		c.noteKeys(ctx, "retire key %d of %s", id, file)
 		err = replaceKeyset(file, data, next)
 	}
 	return c.say(err, `key %d is gone from %s; %[2]s.old still has it: delete that file once all goes well.

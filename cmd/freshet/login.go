@@ -13,6 +13,7 @@ import (
 
 	"github.com/freshetdev/freshet/internal/agent"
 	"github.com/freshetdev/freshet/internal/app"
+	"github.com/freshetdev/freshet/internal/audit"
 	"github.com/freshetdev/freshet/internal/broker"
 	"github.com/freshetdev/freshet/internal/enroll"
 	"github.com/freshetdev/freshet/pkg/events"
@@ -49,7 +50,7 @@ asked for at once, and each later one when it is due. With jwt_bearer it is a to
 			return err
 		}
 		c.measureClock(ctx, b)
-		e := enrolment{cli: c, writer: w, definition: d, credential: cred}
+		e := enrolment{cli: c, log: c.auditLog(b), writer: w, definition: d, credential: cred}
 		if err := e.run(ctx, how); err != nil {
 			return err
 		}
@@ -86,6 +87,8 @@ func (c *cli) onProvider(do func(ctx context.Context, b *broker.Broker, cred eve
 // enrolment is one login and what it stored.
 type enrolment struct {
 	cli        *cli
+	log        *audit.Log
+	via        string
 	writer     *enroll.Writer
 	definition *provider.Definition
 	credential events.Credential
@@ -101,12 +104,15 @@ func (e *enrolment) run(ctx context.Context, how loginFlags) error {
 	case e.definition.Grant.Remints() && e.credential.Account == "":
 		return usage(fmt.Errorf("nobody agrees here who would have a name: say %s/ACCOUNT", e.definition.Name))
 	case e.definition.Grant.Remints():
+		e.via = "mint"
 		return e.mint(ctx, how.subject)
 	case how.subject != "":
 		return usage(enroll.ErrNoSubject)
 	case how.device:
+		e.via = "device"
 		return e.device(ctx)
 	}
+	e.via = "login"
 	return e.person(ctx, how.noBrowser)
 }
 
@@ -133,6 +139,9 @@ func (e *enrolment) save(ctx context.Context, g enroll.NewGrant) error {
 	if g.Account != "" {
 		e.credential.Account = g.Account
 	}
+	entry := audit.About(audit.Enrolled, e.credential)
+	entry.Data.Via, entry.Data.RefreshTokenRef = e.via, e.writer.Keys.Grant.Reference(g.RefreshToken)
+	e.log.Note(ctx, entry)
 	var err error
 	e.stored, err = e.writer.Enroll(ctx, e.definition, e.credential, g)
 	if errors.Is(err, enroll.ErrUntold) {

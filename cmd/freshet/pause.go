@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/freshetdev/freshet/internal/app"
+	"github.com/freshetdev/freshet/internal/audit"
 	"github.com/freshetdev/freshet/internal/broker"
 	"github.com/freshetdev/freshet/internal/enroll"
 	"github.com/freshetdev/freshet/pkg/events"
@@ -38,6 +39,9 @@ func (c *cli) pauseCommand() *cobra.Command {
 		if lasts > 0 {
 			p.Until = b.Now().Add(lasts).UTC().Truncate(time.Second)
 		}
+		e := about(audit.Paused, args[0])
+		e.Data.Detail = reason
+		c.note(cmd.Context(), b, e)
 		if credential {
 			err = setPaused(cmd.Context(), b, args[0], &p)
 		} else {
@@ -58,6 +62,7 @@ func (c *cli) resumeCommand() *cobra.Command {
 		}
 		defer closeConn()
 		c.measureClock(cmd.Context(), b)
+		c.note(cmd.Context(), b, about(audit.Resumed, args[0]))
 		if strings.Contains(args[0], "/") {
 			err = setPaused(cmd.Context(), b, args[0], nil)
 		} else {

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/freshetdev/freshet/internal/app"
+	"github.com/freshetdev/freshet/internal/audit"
 	"github.com/freshetdev/freshet/internal/broker"
 	"github.com/freshetdev/freshet/internal/enroll"
 	"github.com/freshetdev/freshet/pkg/events"
@@ -32,6 +33,7 @@ then its secrets are forgotten. Where the provider does not confirm, run the com
 			return err
 		}
 		c.measureClock(ctx, b)
+		c.note(ctx, b, revocation(ctx, w, cred))
 		ask := refresh.NewAsker(nil)
 		ask.Now = b.Now
 		defer ask.CloseIdle()
@@ -54,4 +56,20 @@ then its secrets are forgotten. Where the provider does not confirm, run the com
 		}
 	})
 	return cmd
+}
+
+// revocation is the audit entry of a revocation, with the tokens that are stored now.
+func revocation(ctx context.Context, w *enroll.Writer, cred events.Credential) audit.Entry {
+	e := audit.About(audit.Revoked, cred)
+	cur, err := w.Store.Get(ctx, cred)
+	if err != nil {
+		return e // the revocation says why
+	}
+	if g, err := w.Keys.OpenGrant(&cur.Record); err == nil {
+		e.Data.RefreshTokenRef = w.Keys.Grant.Reference(g.RefreshToken)
+	}
+	if access, err := w.Keys.OpenAccess(&cur.Record); err == nil {
+		e.Data.AccessTokenRef = w.Keys.Access.Reference(access)
+	}
+	return e
 }

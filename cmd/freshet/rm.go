@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/freshetdev/freshet/internal/audit"
 	"github.com/freshetdev/freshet/internal/broker"
 	"github.com/freshetdev/freshet/internal/enroll"
 	"github.com/freshetdev/freshet/pkg/events"
@@ -17,6 +18,7 @@ func (c *cli) rmCommand() *cobra.Command {
 still in flight can bring it back. The provider is not told, so the grant there stays until it ends: freshet revoke first ends it.`
 	cmd.RunE = c.onCredential(func(ctx context.Context, b *broker.Broker, cred events.Credential) error {
 		c.measureClock(ctx, b)
+		c.note(ctx, b, audit.About(audit.Deleted, cred))
 		w := enroll.Writer{Store: b, Teller: b.Publisher(), Source: cliSource, Now: b.Now}
 		if _, err := w.Tombstone(ctx, cred, refresh.StateDeleted); err != nil {
 			return err

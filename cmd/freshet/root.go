@@ -64,7 +64,8 @@ Exit codes: 0 ok, 1 error, 2 usage, 3 not found, 4 a person must authorise again
 	root.AddCommand(
 		c.devCommand(), c.runCommand(), c.setupCommand(), c.applyCommand(), c.providersCommand(),
 		c.loginCommand(), c.webCommand(), c.importCommand(), c.lsCommand(), c.showCommand(), c.tokenCommand(), c.refreshCommand(),
-		c.eventsCommand(), c.pauseCommand(), c.resumeCommand(), c.revokeCommand(), c.rmCommand(), c.keysCommand(),
+		c.eventsCommand(), c.auditCommand(),
+		c.pauseCommand(), c.resumeCommand(), c.revokeCommand(), c.rmCommand(), c.keysCommand(),
 		c.backupCommand(), c.restoreCommand(), c.permissionsCommand(), c.doctorCommand(), c.agentCommand(), c.credentialHelperCommand(), c.versionCommand(),
 	)
 	c.completeAll(root)

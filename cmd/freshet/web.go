@@ -98,6 +98,7 @@ func serveWeb(ctx context.Context, t *telemetry.Telemetry, nc *nats.Conn, at bro
 	cfg.Broker = b
 	defer app.ShowBroker(t, b)()
 	cfg.Writer.Store, cfg.Writer.Teller, cfg.Writer.Now = b, b.Publisher(), b.Now
+	cfg.Audit = app.AuditLog(b, "freshet web", cfg.Writer.Source, func(err error) { cfg.Log.Warn().Err(err).Msg("no audit entry") })
 	cfg.Ready = func(string, string) { begun() }
 	cfg.Dashboard = func(link func(context.Context, events.Credential) (string, error)) web.Dashboard {
 		d := dashboard.Config{Broker: b, Link: link, Log: cfg.Log}

@@ -9,6 +9,7 @@ import (
 	"github.com/rs/zerolog"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/freshetdev/freshet/internal/audit"
 	"github.com/freshetdev/freshet/pkg/tokens"
 )
 
@@ -20,9 +21,9 @@ type Agent struct {
 	writers   []*writer
 }
 
-// Open checks a Config and listens. The client stays the caller's. Errors: everything that is wrong with the Config, and
+// Open checks a Config and listens. The client stays the caller's. reads hears of every token that is handed out; nil: nobody does. Errors: everything that is wrong with the Config, and
 // socket.ErrInUse.
-func Open(ctx context.Context, cfg Config, client *tokens.Client, log zerolog.Logger) (*Agent, error) {
+func Open(ctx context.Context, cfg Config, client *tokens.Client, log zerolog.Logger, reads *audit.Reads) (*Agent, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
@@ -30,10 +31,11 @@ func Open(ctx context.Context, cfg Config, client *tokens.Client, log zerolog.Lo
 	if err != nil {
 		return nil, err
 	}
+	s.reads = reads
 	a := &Agent{cfg: cfg, server: s}
 	for _, f := range cfg.Files {
 		f.Path = filepath.Clean(f.Path)
-		w := &writer{file: f, client: client, log: log.With().Str("credential", f.Credential).Str("file", f.Path).Logger()}
+		w := &writer{file: f, client: client, reads: reads, log: log.With().Str("credential", f.Credential).Str("file", f.Path).Logger()}
 		w.clean()
 		a.writers = append(a.writers, w)
 	}

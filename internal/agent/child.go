@@ -19,6 +19,7 @@ type child struct {
 
 func (e Exec) start(keep *tray) (*child, error) {
 	env, state := keep.environment(e.Env)
+	keep.count(e)
 	c := &child{cmd: exec.Command(e.Args[0], e.Args[1:]...), group: !e.Terminal, state: state, over: make(chan error, 1)}
 	c.cmd.Stdin, c.cmd.Stdout, c.cmd.Stderr = e.In, e.Out, e.Err
 	c.cmd.Env = append(Inherited(os.Environ()), env...)

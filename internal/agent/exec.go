@@ -17,6 +17,7 @@ import (
 	"github.com/rs/zerolog"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/freshetdev/freshet/internal/audit"
 	"github.com/freshetdev/freshet/pkg/events"
 	"github.com/freshetdev/freshet/pkg/tokens"
 )
@@ -59,6 +60,8 @@ type Exec struct {
 	In       io.Reader
 	Out, Err io.Writer
 	Log      zerolog.Logger
+	// Reads hears of the tokens in the environment; nil: nobody does.
+	Reads *audit.Reads
 }
 
 // defaultSettle is short beside the life of any token.
@@ -172,6 +175,16 @@ func (k *tray) environment(vars []Variable) (env []string, state string) {
 		state += fmt.Sprintf("%s %d %d,", id, k.tokens[id].Generation, k.tokens[id].Version)
 	}
 	return env, state
+}
+
+// count tells of the tokens that go into the environment.
+func (k *tray) count(e Exec) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, v := range e.Env {
+		t := k.tokens[v.Credential]
+		e.Reads.Add(audit.Given{Credential: t.Credential, Token: t.AccessToken, Via: "environment", Caller: audit.Caller{Name: e.Args[0]}})
+	}
 }
 
 // asksToEnd reports whether whoever sends a signal wants the command to end, and so no other in its place.

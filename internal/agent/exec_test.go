@@ -162,7 +162,7 @@ func TestFilesAreWrittenBeforeTheCommandHearsOfThem(t *testing.T) {
 	s := newStage(t)
 	first := s.put("alice", 1, refresh.StateActive)
 	path := filepath.Join(t.TempDir(), "token")
-	a, err := agent.Open(t.Context(), agent.Config{Files: []agent.File{{Credential: "acme/alice", Path: path}}}, s.client, nopLog())
+	a, err := agent.Open(t.Context(), agent.Config{Files: []agent.File{{Credential: "acme/alice", Path: path}}}, s.client, nopLog(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -211,7 +211,7 @@ func TestAFileThatCannotBeWrittenIsTriedAgain(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "later")
 	path := filepath.Join(dir, "token")
 	var log lockedBuffer
-	a, err := agent.Open(t.Context(), agent.Config{Files: []agent.File{{Credential: "acme/alice", Path: path}}}, s.client, zerolog.New(&log))
+	a, err := agent.Open(t.Context(), agent.Config{Files: []agent.File{{Credential: "acme/alice", Path: path}}}, s.client, zerolog.New(&log), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

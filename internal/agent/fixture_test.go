@@ -113,7 +113,7 @@ func (s *stage) put(account string, version uint64, state refresh.State) string 
 // run runs an agent until the test ends, or stop is called.
 func (s *stage) run(cfg agent.Config) (where []string, stop func()) {
 	s.t.Helper()
-	a, err := agent.Open(s.t.Context(), cfg, s.client, zerolog.Nop())
+	a, err := agent.Open(s.t.Context(), cfg, s.client, zerolog.Nop(), nil)
 	if err != nil {
 		s.t.Fatal(err)
 	}

@@ -12,6 +12,8 @@ import (
 	"net/http"
 	"os"
 	"slices"
+
+	"github.com/freshetdev/freshet/internal/audit"
 )
 
 // minSecret is the shortest secret of a caller, in bytes: 128 bits, if it is random.
@@ -31,8 +33,9 @@ type secret struct {
 
 // person is who asks, with everything that is allowed.
 type person struct {
-	name  string
-	allow []string
+	name   string
+	allow  []string
+	caller audit.Caller
 }
 
 func (p person) may(id string) bool {
@@ -64,7 +67,17 @@ func (c Config) gate() (g gate, err error) {
 // peer is the process at the other end of a Unix socket.
 type peer struct {
 	uid, gid uint32
-	known    bool // false on systems that do not tell
+	pid      int32  // 0: the system does not tell
+	program  string // as the process calls itself; empty: not known
+	known    bool   // false on systems that do not tell
+}
+
+// caller is the peer in audit entries.
+func (p peer) caller() audit.Caller {
+	if !p.known {
+		return audit.Caller{}
+	}
+	return audit.Caller{UID: &p.uid, GID: &p.gid, PID: p.pid, Program: p.program}
 }
 
 type peerKey struct{}
@@ -86,7 +99,8 @@ func (g gate) who(r *http.Request) (person, error) {
 	presented := sha256.Sum256([]byte(bearer(r)))
 	for _, s := range g.secrets {
 		if subtle.ConstantTimeCompare(s.digest[:], presented[:]) == 1 {
-			return person{cmp.Or(s.caller.Name, "the caller"), s.caller.Allow}, nil
+			name := cmp.Or(s.caller.Name, "the caller")
+			return person{name, s.caller.Allow, audit.Caller{Name: name}}, nil
 		}
 	}
 	return person{}, errors.New("present the caller's secret: Authorization: Bearer SECRET")
@@ -99,13 +113,16 @@ func (g gate) process(p peer) (person, error) {
 		name = fmt.Sprintf("uid %d, gid %d", p.uid, p.gid)
 	}
 	if len(g.peers) == 0 {
-		return person{name, []string{"*"}}, nil
+		return person{name, []string{"*"}, p.caller()}, nil
 	}
-	who := person{name: name}
+	who := person{name: name, caller: p.caller()}
 	for _, c := range g.peers {
 		if p.known && (c.UID == nil || *c.UID == p.uid) && (c.GID == nil || *c.GID == p.gid) {
 			who.name, who.allow = cmp.Or(c.Name, who.name), append(who.allow, c.Allow...)
 		}
+	}
+	if who.allow != nil {
+		who.caller.Name = who.name
 	}
 	return who, nil
 }

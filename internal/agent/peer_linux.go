@@ -2,6 +2,9 @@ package agent
 
 import (
 	"net"
+	"os"
+	"strconv"
+	"strings"
 	"syscall"
 )
 
@@ -16,8 +19,17 @@ func peerOf(conn *net.UnixConn) (p peer) {
 	}
 	_ = raw.Control(func(fd uintptr) {
 		if cred, err := syscall.GetsockoptUcred(int(fd), syscall.SOL_SOCKET, syscall.SO_PEERCRED); err == nil {
-			p = peer{uid: cred.Uid, gid: cred.Gid, known: true}
+			p = peer{uid: cred.Uid, gid: cred.Gid, pid: cred.Pid, program: programOf(cred.Pid), known: true}
 		}
 	})
 	return p
+}
+
+// programOf is what a process calls itself (proc(5), comm). It may have ended, and may call itself anything.
+func programOf(pid int32) string {
+	name, err := os.ReadFile("/proc/" + strconv.Itoa(int(pid)) + "/comm")
+	if err != nil {
+		return ""
+	}
+	return strings.ToValidUTF8(strings.TrimSpace(string(name)), "?")
 }

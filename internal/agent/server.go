@@ -14,6 +14,7 @@ import (
 	"github.com/gofrs/flock"
 	"github.com/rs/zerolog"
 
+	"github.com/freshetdev/freshet/internal/audit"
 	"github.com/freshetdev/freshet/internal/socket"
 	"github.com/freshetdev/freshet/pkg/events"
 	"github.com/freshetdev/freshet/pkg/tokens"
@@ -40,6 +41,7 @@ type server struct {
 	source Source
 	gate   gate
 	log    zerolog.Logger
+	reads  *audit.Reads // nil: nobody counts
 }
 
 // handler returns the HTTP interface over a source, open to the callers. Errors: what is wrong with their secrets.
@@ -92,27 +94,27 @@ func serveOpenAPI(w http.ResponseWriter, _ *http.Request) {
 }
 
 // wanted reads whose token is asked for, and who asks; ok is false when the request has been answered.
-func (s *server) wanted(w http.ResponseWriter, r *http.Request) (id string, ok bool) {
+func (s *server) wanted(w http.ResponseWriter, r *http.Request) (id string, by audit.Caller, ok bool) {
 	who, err := s.gate.who(r)
 	if err != nil {
 		w.Header().Set("WWW-Authenticate", "Bearer") // RFC 6750 section 3
 		s.answer(w, r, http.StatusUnauthorized, refusal{wordClient, err.Error()})
-		return "", false
+		return "", by, false
 	}
 	cred := events.Credential{Provider: r.PathValue("provider"), Account: r.PathValue("account")}
 	if err := cred.Validate(); err != nil {
 		s.answer(w, r, http.StatusBadRequest, refusal{wordInvalid, err.Error()})
-		return "", false
+		return "", by, false
 	}
 	if !who.may(cred.String()) {
 		s.answer(w, r, http.StatusForbidden, refusal{wordDenied, who.name + " may not have " + cred.String()})
-		return "", false
+		return "", by, false
 	}
-	return cred.String(), true
+	return cred.String(), who.caller, true
 }
 
 func (s *server) serveToken(w http.ResponseWriter, r *http.Request) {
-	id, ok := s.wanted(w, r)
+	id, by, ok := s.wanted(w, r)
 	if !ok {
 		return
 	}
@@ -127,12 +129,12 @@ func (s *server) serveToken(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), askWithin)
 	defer cancel()
 	t, err := s.source.Token(ctx, id, least)
-	s.give(w, r, t, err)
+	s.give(w, r, by, given{t, err})
 }
 
 // serveRefused asks for a newer token once a server has refused the one there is.
 func (s *server) serveRefused(w http.ResponseWriter, r *http.Request) {
-	id, ok := s.wanted(w, r)
+	id, by, ok := s.wanted(w, r)
 	if !ok {
 		return
 	}
@@ -148,15 +150,23 @@ func (s *server) serveRefused(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), askWithin)
 	defer cancel()
 	t, err := s.source.Refused(ctx, id, access)
-	s.give(w, r, t, err)
+	s.give(w, r, by, given{t, err})
 }
 
-func (s *server) give(w http.ResponseWriter, r *http.Request, t tokens.Token, err error) {
-	if err != nil {
-		status, refused := answerTo(err)
+// given is what a source says.
+type given struct {
+	token tokens.Token
+	err   error
+}
+
+func (s *server) give(w http.ResponseWriter, r *http.Request, by audit.Caller, g given) {
+	if g.err != nil {
+		status, refused := answerTo(g.err)
 		s.answer(w, r, status, refused)
 		return
 	}
+	t := g.token
+	s.reads.Add(audit.Given{Credential: t.Credential, Token: t.AccessToken, Via: "http", Caller: by})
 	s.log.Debug().Str("path", r.URL.Path).Str("from", r.RemoteAddr).Uint64("version", t.Version).Msg("a token is handed out")
 	writeJSON(w, http.StatusOK, grantOf(t, time.Now()))
 }

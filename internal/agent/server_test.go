@@ -290,7 +290,7 @@ func TestAnAgentServesItsOwnerAndOutlivesNATS(t *testing.T) {
 	if got, err = remote.Refused(t.Context(), id, "an older one"); err != nil || got.AccessToken.Reveal() != access {
 		t.Errorf("an older one was refused: %v", err)
 	}
-	if _, err := agent.Open(t.Context(), agent.Config{Listen: []string{address}}, s.client, nopLog()); !errors.Is(err, socket.ErrInUse) {
+	if _, err := agent.Open(t.Context(), agent.Config{Listen: []string{address}}, s.client, nopLog(), nil); !errors.Is(err, socket.ErrInUse) {
 		t.Errorf("a second agent: %v", err)
 	}
 	s.server.Stop()

@@ -13,6 +13,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"github.com/freshetdev/freshet/internal/audit"
 	"github.com/freshetdev/freshet/internal/replace"
 	"github.com/freshetdev/freshet/pkg/tokens"
 )
@@ -27,6 +28,7 @@ const (
 type writer struct {
 	file   File
 	client *tokens.Client
+	reads  *audit.Reads // nil: nobody counts
 	log    zerolog.Logger
 
 	mu     sync.Mutex   // one change at a time, with what follows it
@@ -95,6 +97,7 @@ func (w *writer) bring(ctx context.Context, t tokens.Token) error {
 		if err := errors.Join(w.owe(), replaceFile(w.file.Path, content)); err != nil {
 			return err
 		}
+		w.reads.Add(audit.Given{Credential: t.Credential, Token: t.AccessToken, Via: "file", Caller: audit.Caller{Name: w.file.Path}})
 		w.log.Info().Uint64("version", t.Version).Msg("the file has a new token")
 		w.clean()
 	}

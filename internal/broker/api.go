@@ -19,6 +19,7 @@ import (
 // Error codes of the server that the client library does not name.
 const (
 	codeMaxMsgsPerSubject = 10077 // the work queue holds a job for this subject already
+	codeStreamNotMatch    = 10060 // another stream than the expected one took the message
 	codeDuplicateInFlight = 10158 // a message with this Msg-Id is being stored (R>1)
 )
 

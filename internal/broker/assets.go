@@ -49,11 +49,19 @@ type SetupConfig struct {
 	Replicas int
 	// EventsMaxAge is how long events are kept; 0 leaves an existing stream as it is and gives a new one 7 days.
 	EventsMaxAge time.Duration
+	// AuditMaxAge is how long audit entries are kept; 0 leaves an existing stream as it is and gives a new one 400 days; Forever: as
+	// long as there is room.
+	AuditMaxAge time.Duration
 	// DryRun reports what would be done and changes nothing.
 	DryRun bool
 }
 
+// Forever is an age that ends nothing.
+const Forever time.Duration = -1
+
 const (
+	// DefaultAuditMaxAge is a year and a month: what happened is still there when the year is looked at.
+	DefaultAuditMaxAge  = 400 * 24 * time.Hour
 	defaultEventsMaxAge = 7 * 24 * time.Hour
 	// jobsDedupWindow remembers rate slots; it must outlast the longest slot, which bounds the slowest rate.
 	jobsDedupWindow = 10 * time.Minute
@@ -66,6 +74,7 @@ const (
 type asset struct {
 	kind, name string // as people know it
 	config     jetstream.StreamConfig
+	anyAge     bool // nobody has said how long messages are kept: what is there will do
 }
 
 // assets returns everything Setup creates.
@@ -73,21 +82,22 @@ func (b *Broker) assets(cfg SetupConfig) []asset {
 	replicas := cmp.Or(cfg.Replicas, 1)
 	n := b.names
 	return []asset{
-		{KindBucket, n.TokensBucket(), bucket(n.TokensStream(), n.TokensBucket(), "One record per credential", replicas)},
-		{KindBucket, n.ProvidersBucket(), bucket(n.ProvidersStream(), n.ProvidersBucket(), "Provider definitions and pauses", replicas)},
-		{KindBucket, n.EnrollmentsBucket(), enrollments(n.EnrollmentsStream(), n.EnrollmentsBucket(), replicas)},
+		{KindBucket, n.TokensBucket(), bucket(n.TokensStream(), n.TokensBucket(), "One record per credential", replicas), false},
+		{KindBucket, n.ProvidersBucket(), bucket(n.ProvidersStream(), n.ProvidersBucket(), "Provider definitions and pauses", replicas), false},
+		{KindBucket, n.EnrollmentsBucket(), enrollments(n.EnrollmentsStream(), n.EnrollmentsBucket(), replicas), true},
 		{KindStream, n.JobsStream(), jetstream.StreamConfig{
 			Name: n.JobsStream(), Description: "Refresh jobs, at most one per credential",
 			Subjects: []string{n.JobsSubjects()}, Replicas: replicas, Storage: jetstream.FileStorage,
 			Retention: jetstream.WorkQueuePolicy, MaxMsgsPerSubject: 1,
 			Discard: jetstream.DiscardNew, DiscardNewPerSubject: true, Duplicates: jobsDedupWindow,
-		}},
+		}, false},
 		{KindStream, n.EventsStream(), jetstream.StreamConfig{
 			Name: n.EventsStream(), Description: "What subscribers hear",
 			Subjects: n.EventsSubjects(), Replicas: replicas, Storage: jetstream.FileStorage,
 			Retention: jetstream.LimitsPolicy, MaxMsgsPerSubject: -1, Discard: jetstream.DiscardOld, AllowDirect: true,
 			MaxAge: cmp.Or(cfg.EventsMaxAge, defaultEventsMaxAge), Duplicates: eventsDedupWindow,
-		}},
+		}, cfg.EventsMaxAge == 0},
+		{KindStream, n.AuditStream(), audit(n, cfg.AuditMaxAge, replicas), cfg.AuditMaxAge == 0},
 	}
 }
 
@@ -134,7 +144,7 @@ func (b *Broker) setupAsset(ctx context.Context, a asset, cfg SetupConfig) (Chan
 	if err != nil {
 		return change, err
 	}
-	if change.Differences = compareStreams(have, a.config, cfg); len(change.Differences) > 0 {
+	if change.Differences = compareStreams(have, a, cfg); len(change.Differences) > 0 {
 		change.Action = ActionDiffer
 	}
 	return change, nil
@@ -156,7 +166,8 @@ func (b *Broker) createStream(ctx context.Context, c jetstream.StreamConfig) err
 }
 
 // compareStreams compares the settings that Freshet relies on; everything else is the operator's own.
-func compareStreams(have, want jetstream.StreamConfig, cfg SetupConfig) []Difference {
+func compareStreams(have jetstream.StreamConfig, a asset, cfg SetupConfig) []Difference {
+	want := a.config
 	var d differences
 	d.compare("subjects", slices.Sorted(slices.Values(have.Subjects)), slices.Sorted(slices.Values(want.Subjects)))
 	d.compare("retention", have.Retention, want.Retention)
@@ -172,8 +183,11 @@ func compareStreams(have, want jetstream.StreamConfig, cfg SetupConfig) []Differ
 	if cfg.Replicas != 0 {
 		d.compare("replicas", have.Replicas, want.Replicas)
 	}
-	// A record that ages away would be a lost grant; only the events' age is anybody's choice.
-	if cfg.EventsMaxAge != 0 || want.MaxAge == 0 {
+	if want.DenyPurge {
+		d.compare("deny purge", have.DenyPurge, want.DenyPurge)
+	}
+	// A record that ages away would be a lost grant; only the age of events and audit entries is anybody's choice.
+	if !a.anyAge {
 		d.compare("max age", have.MaxAge, want.MaxAge)
 	}
 	return d
@@ -193,8 +207,8 @@ func (d *differences) compare(field string, have, want any) {
 func (b *Broker) Check(ctx context.Context) error {
 	var missing []string
 	for _, a := range b.assets(SetupConfig{}) {
-		if a.name == b.names.EnrollmentsBucket() {
-			continue // see CheckEnrollments
+		if a.name == b.names.EnrollmentsBucket() || a.name == b.names.AuditStream() {
+			continue // see CheckEnrollments; neither of them writes audit entries
 		}
 		_, err := b.streamConfig(ctx, a.config.Name)
 		switch {

@@ -28,7 +28,7 @@ func actions(changes []broker.Change) string {
 func TestSetupIsIdempotent(t *testing.T) {
 	t.Parallel()
 	b := newBroker(t, startServer(t, natstest.Options{}).connect(), broker.Config{})
-	want := "bucket tokens W, bucket providers W, bucket enrollments W, stream REFRESH_JOBS W, stream TOKEN_EVENTS W"
+	want := "bucket tokens W, bucket providers W, bucket enrollments W, stream REFRESH_JOBS W, stream TOKEN_EVENTS W, stream AUDIT W"
 	for _, step := range []struct {
 		cfg  broker.SetupConfig
 		word string
@@ -36,7 +36,7 @@ func TestSetupIsIdempotent(t *testing.T) {
 		{broker.SetupConfig{DryRun: true}, "create"},
 		{broker.SetupConfig{}, "create"},
 		{broker.SetupConfig{}, "ok"},
-		{broker.SetupConfig{DryRun: true, Replicas: 1, EventsMaxAge: 7 * 24 * time.Hour}, "ok"},
+		{broker.SetupConfig{DryRun: true, Replicas: 1, EventsMaxAge: 7 * 24 * time.Hour, AuditMaxAge: 400 * 24 * time.Hour}, "ok"},
 	} {
 		changes, err := b.Setup(t.Context(), step.cfg)
 		if err != nil {
@@ -117,7 +117,8 @@ func TestSetupOfAskedForSettings(t *testing.T) {
 	}{
 		{"unsaid settings stay", broker.SetupConfig{}, 0},
 		{"another age", broker.SetupConfig{EventsMaxAge: time.Hour}, 1},
-		{"other replicas", broker.SetupConfig{Replicas: 3}, 5},
+		{"another age of entries", broker.SetupConfig{AuditMaxAge: broker.Forever}, 1},
+		{"other replicas", broker.SetupConfig{Replicas: 3}, 6},
 	} {
 		changes, err := b.Setup(t.Context(), tt.cfg)
 		if err != nil {

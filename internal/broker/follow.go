@@ -28,8 +28,9 @@ type follow struct {
 	stream      string
 	filter      string // subject filter; empty: everything
 	headersOnly bool
-	after       uint64 // only messages behind this one
-	once        bool   // end when caught up
+	after       uint64    // only messages behind this one
+	since       time.Time // only messages stored from then on; zero: all. It goes without after
+	once        bool      // end when caught up
 	handle      func(subject string, m stored) error
 	caughtUp    func()
 
@@ -112,6 +113,9 @@ func (f *follow) create(ctx context.Context, name string) error {
 	}}
 	if f.after > 0 {
 		req.Config.DeliverPolicy, req.Config.OptStartSeq = jetstream.DeliverByStartSequencePolicy, f.after+1
+	}
+	if !f.since.IsZero() {
+		req.Config.DeliverPolicy, req.Config.OptStartTime = jetstream.DeliverByStartTimePolicy, &f.since
 	}
 	var info struct {
 		apiReply

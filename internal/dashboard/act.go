@@ -5,6 +5,7 @@ import (
 	"net/url"
 
 	"github.com/freshetdev/freshet/internal/app"
+	"github.com/freshetdev/freshet/internal/audit"
 	"github.com/freshetdev/freshet/pkg/events"
 	"github.com/freshetdev/freshet/pkg/provider"
 )
@@ -50,8 +51,10 @@ func (d *Dashboard) changeLane(w http.ResponseWriter, req *http.Request) {
 	switch what := formValue(w, req, "do"); {
 	case d.cfg.Operator == "":
 	case what == "pause":
+		d.note(req, audit.Paused, name)
 		err = app.PauseLane(req.Context(), d.cfg.Broker, name, provider.Pause{By: d.cfg.Operator}, source)
 	case what == "resume":
+		d.note(req, audit.Resumed, name)
 		err = app.ResumeLane(req.Context(), d.cfg.Broker, name, d.cfg.Operator, source)
 	}
 	if err != nil {
@@ -60,4 +63,11 @@ func (d *Dashboard) changeLane(w http.ResponseWriter, req *http.Request) {
 	}
 	d.cfg.Log.Info().Str("provider", name).Str("do", formValue(w, req, "do")).Msg("lane changed from the dashboard")
 	http.Redirect(w, req, "/providers#lane-"+url.PathEscape(name), http.StatusSeeOther)
+}
+
+// note writes an audit entry about a provider.
+func (d *Dashboard) note(req *http.Request, a audit.Action, name string) {
+	e := audit.About(a, events.Credential{Provider: name})
+	e.Data.Via = "admin"
+	d.cfg.Audit.Note(req.Context(), e)
 }

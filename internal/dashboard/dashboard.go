@@ -10,6 +10,7 @@ import (
 	"github.com/rs/zerolog"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/freshetdev/freshet/internal/audit"
 	"github.com/freshetdev/freshet/internal/broker"
 	"github.com/freshetdev/freshet/pkg/events"
 	"github.com/freshetdev/freshet/pkg/provider"
@@ -24,7 +25,9 @@ type Config struct {
 	Operator string
 	// SignOut is the path to which a form that ends the session posts. "": there are no sessions.
 	SignOut string
-	Log     zerolog.Logger
+	// Audit writes down who pauses and resumes. nil: nobody does.
+	Audit *audit.Log
+	Log   zerolog.Logger
 }
 
 // Dashboard follows what happens and shows it.

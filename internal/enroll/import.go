@@ -35,6 +35,8 @@ type ImportConfig struct {
 	Concurrency int
 	// Progress hears how many lines were imported and how many were bad, after each line. nil: nobody does.
 	Progress func(done, bad int)
+	// Stored hears of each grant that is stored, from many goroutines. nil: nobody does.
+	Stored func(events.Credential)
 	// Plan hears what would become of each good line, in no particular order, and nothing is written. nil: it is done.
 	Plan func(Planned)
 	// Reject hears of each bad line, in no particular order. nil: they are only counted.
@@ -45,6 +47,9 @@ func (c ImportConfig) withDefaults() ImportConfig {
 	c.Concurrency = cmp.Or(c.Concurrency, 256)
 	if c.Progress == nil {
 		c.Progress = func(int, int) {}
+	}
+	if c.Stored == nil {
+		c.Stored = func(events.Credential) {}
 	}
 	if c.Reject == nil {
 		c.Reject = func(LineError) {}
@@ -219,6 +224,7 @@ func (im *importer) enroll(ctx context.Context, line importLine) error {
 	w := im.cfg.Writer
 	stored, err := w.store(ctx, d, line.credential, line.grant, w.create)
 	if err == nil {
+		im.cfg.Stored(line.credential)
 		_ = w.tell(ctx, stored) // it is stored, and schedulers tell
 	}
 	return err

@@ -13,7 +13,7 @@ import (
 )
 
 // assets are everything that setup makes.
-var assets = []string{"tokens", "providers", "enrollments", "REFRESH_JOBS", "TOKEN_EVENTS"}
+var assets = []string{"tokens", "providers", "enrollments", "REFRESH_JOBS", "TOKEN_EVENTS", "AUDIT"}
 
 // setup runs freshet setup and returns what it says about each asset.
 func setup(ctx context.Context, t *testing.T, n *fleet.NATS, code int, args ...string) map[string]broker.Change {

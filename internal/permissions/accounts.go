@@ -17,6 +17,7 @@ func Exports(s Scope) []Export {
 		{Service: true, Subject: "$JS.API.DIRECT.GET.KV_{tokens}.$KV.{tokens}.>", To: []string{Readers}},
 		{Service: true, Subject: "$JS.API.CONSUMER.INFO.{jobs}.*", To: []string{Readers}},
 		{Service: true, Subject: "{ns}refresh.jobs.>", To: []string{Readers}},
+		{Service: true, Subject: "{ns}audit.token_read.>", To: []string{Readers}},
 		{Subject: "{ns}token.>", To: []string{Readers, Subscribers}},
 		{Subject: "{ns}provider.>", To: []string{Subscribers}},
 		{Service: true, Subject: "$JS.API.>", Stream: true, To: []string{Subscribers},

@@ -17,7 +17,7 @@ type work struct {
 // group is a Group before its scope is known. Subjects are templates of
 //
 //	{tokens} {providers} {enrollments}  the buckets
-//	{jobs} {events}                     the streams
+//	{jobs} {events} {audit}             the streams
 //	{ns}                                the head of the namespace's subjects
 //	{provider}                          the provider, else *
 //	{key}                               the keys of the scope's credentials, else >
@@ -102,7 +102,7 @@ func (s Scope) expand(template string) []string {
 	}
 	pairs := []string{
 		"{tokens}", n.TokensBucket(), "{providers}", n.ProvidersBucket(), "{enrollments}", n.EnrollmentsBucket(),
-		"{jobs}", n.JobsStream(), "{events}", n.EventsStream(), "{ns}", head,
+		"{jobs}", n.JobsStream(), "{events}", n.EventsStream(), "{audit}", n.AuditStream(), "{ns}", head,
 		"{provider}", orAll(s.Provider), "{durable}", orAll(s.Durable), "{lane}", lane,
 	}
 	if !strings.Contains(template, "{key}") {

@@ -14,11 +14,11 @@ func operator() work {
 		publish: groups{
 			{why: "setup looks at each asset; doctor also asks for the account's limits.", subjects: []string{
 				"$JS.API.STREAM.INFO.KV_{tokens}", "$JS.API.STREAM.INFO.KV_{providers}", "$JS.API.STREAM.INFO.KV_{enrollments}",
-				"$JS.API.STREAM.INFO.{jobs}", "$JS.API.STREAM.INFO.{events}", "$JS.API.INFO",
+				"$JS.API.STREAM.INFO.{jobs}", "$JS.API.STREAM.INFO.{events}", "$JS.API.STREAM.INFO.{audit}", "$JS.API.INFO",
 			}},
 			{why: "setup creates what is missing.", without: "setup is for an operator of all providers", subjects: []string{
 				"$JS.API.STREAM.CREATE.KV_{tokens}", "$JS.API.STREAM.CREATE.KV_{providers}", "$JS.API.STREAM.CREATE.KV_{enrollments}",
-				"$JS.API.STREAM.CREATE.{jobs}", "$JS.API.STREAM.CREATE.{events}",
+				"$JS.API.STREAM.CREATE.{jobs}", "$JS.API.STREAM.CREATE.{events}", "$JS.API.STREAM.CREATE.{audit}",
 			}},
 			{why: "apply writes definitions and makes the lanes, the durable consumers on the work queue.", subjects: []string{
 				"$JS.API.STREAM.MSG.GET.KV_{providers}", "$KV.{providers}.{provider}", "$JS.API.CONSUMER.INFO.{jobs}.{provider}",
@@ -44,6 +44,15 @@ func operator() work {
 			{why: "What pause, resume, revoke and rm tell.", subjects: []string{
 				"{ns}provider.paused.{provider}", "{ns}provider.resumed.{provider}", "{ns}token.revoked.{key}", "{ns}token.deleted.{key}",
 			}},
+			{why: "What it writes down before it is done.", subjects: []string{
+				"{ns}audit.paused.{provider}", "{ns}audit.paused.{key}", "{ns}audit.resumed.{provider}", "{ns}audit.resumed.{key}",
+				"{ns}audit.revoked.{key}", "{ns}audit.deleted.{key}", "{ns}audit.applied.{provider}",
+			}},
+			{why: "The same of what is for all providers; and audit reads what everybody wrote.",
+				without: "audit, and entries about keys, backups and setup, are for an operator of all providers", subjects: []string{
+					"{ns}audit.set_up", "{ns}audit.keys_rotated", "{ns}audit.rewrapped", "{ns}audit.backed_up", "{ns}audit.restored",
+					"$JS.API.CONSUMER.CREATE.{audit}.*", "$JS.API.CONSUMER.DELETE.{audit}.*", "$JS.FC.{audit}.>",
+				}},
 			{why: "events --since reads the history through a consumer that ends with the command.",
 				subjects: append([]string{"$JS.API.CONSUMER.CREATE.{events}.>"}, readHistory()...),
 				narrow:   append([]string{"$JS.API.CONSUMER.CREATE.{events}.*.{ns}token.*.{key}"}, readHistory()...)},
@@ -165,6 +174,10 @@ func enroller() work {
 					"$JS.API.CONSUMER.INFO.{jobs}.*", "$JS.API.CONSUMER.CREATE.{events}.>",
 				}, readHistory()...)},
 			{why: "What it tells.", subjects: []string{"{ns}token.updated.{key}", "{ns}token.revoked.{key}", "{ns}token.deleted.{key}"}},
+			{why: "What it writes down before it is done.", subjects: []string{
+				"{ns}audit.enrolled.{key}", "{ns}audit.imported", "{ns}audit.link_made.{provider}", "{ns}audit.link_made.{key}",
+				"{ns}audit.revoked.{key}", "{ns}audit.deleted.{key}",
+			}},
 		},
 	}
 }
@@ -182,6 +195,7 @@ func reader() work {
 				"and the rest that the lane tells of. Whoever may ask can make a provider's refreshes more frequent, down " +
 				"to one every few seconds for each credential; leave these two out for programs that only read.",
 				subjects: []string{"$JS.API.CONSUMER.INFO.{jobs}.{provider}", "{ns}refresh.jobs.{key}"}},
+			{why: "An agent writes down whom it gave which token.", subjects: []string{"{ns}audit.token_read.{key}"}},
 		},
 		subscribe: groups{{subjects: []string{
 			"{ns}token.updated.{key}", "{ns}token.reauth_required.{key}", "{ns}token.revoked.{key}", "{ns}token.deleted.{key}",

@@ -40,11 +40,12 @@ func (n *node) servePages(ctx context.Context, b *broker.Broker, address, source
 	}
 	p := &pages{address: "http://" + l.Addr().String()}
 	var board web.Dashboard
+	log := n.auditLog(b, source)
 	p.Server = web.New(web.Config{
-		Broker: b, PublicURL: p.address, Log: n.log,
+		Audit: log, Broker: b, PublicURL: p.address, Log: n.log,
 		Writer: &enroll.Writer{Store: b, Teller: b.Publisher(), Keys: n.keys(b), Source: source, Now: b.Now},
 		Dashboard: func(link func(context.Context, events.Credential) (string, error)) web.Dashboard {
-			board = dashboard.New(dashboard.Config{Broker: b, Link: link, Operator: operator, Log: n.log})
+			board = dashboard.New(dashboard.Config{Broker: b, Link: link, Operator: operator, Audit: log, Log: n.log})
 			return board
 		},
 	})

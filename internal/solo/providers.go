@@ -3,11 +3,14 @@ package solo
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/freshetdev/freshet/internal/app"
+	"github.com/freshetdev/freshet/internal/audit"
 	"github.com/freshetdev/freshet/internal/broker"
 	"github.com/freshetdev/freshet/internal/sleep"
+	"github.com/freshetdev/freshet/pkg/events"
 	"github.com/freshetdev/freshet/pkg/provider"
 	"github.com/freshetdev/freshet/pkg/refresh"
 )
@@ -44,6 +47,11 @@ func (n *node) withProviders(moveGrants bool, do func(providers) error) error {
 	return do(providers{n, b, ask, moveGrants})
 }
 
+// auditLog returns what writes audit entries of this process.
+func (n *node) auditLog(b *broker.Broker, source string) *audit.Log {
+	return app.AuditLog(b, strings.ReplaceAll(source, "/", " "), source, func(err error) { n.log.Warn().Err(err).Msg("no audit entry") })
+}
+
 // prepare makes the assets and applies the providers. Those whose issuer cannot be asked come back: they keep nobody else waiting.
 func (n *node) prepare(ctx context.Context, defs []provider.Definition, moveGrants bool) (later []undiscovered, err error) {
 	err = n.withProviders(moveGrants, func(p providers) error {
@@ -76,6 +84,7 @@ func (p providers) apply(ctx context.Context, d provider.Definition) error {
 	if err != nil {
 		return err
 	}
+	p.auditLog(p.broker, "freshet/run").Note(ctx, audit.About(audit.Applied, events.Credential{Provider: d.Name}))
 	if p.moveGrants {
 		if err := app.MoveGrants(ctx, p.broker, &d); err != nil {
 			return err

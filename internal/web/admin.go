@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/freshetdev/freshet/internal/audit"
 	"github.com/freshetdev/freshet/internal/listen"
 	"github.com/freshetdev/freshet/pkg/events"
 )
@@ -179,6 +180,9 @@ func (s *Server) makeURL(ctx context.Context, l link) (linkReply, error) {
 	if _, err := s.provider(ctx, l.Provider); err != nil {
 		return linkReply{}, err
 	}
+	e := audit.About(audit.LinkMade, events.Credential{Provider: l.Provider, Account: l.Account})
+	e.Data.Via, e.Data.Link = "admin", l.ID
+	s.audit.Note(ctx, e)
 	text, err := l.sealed(s.keys.Grant, s.bucket)
 	if err != nil {
 		return linkReply{}, err

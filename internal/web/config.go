@@ -10,6 +10,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"github.com/freshetdev/freshet/internal/audit"
 	"github.com/freshetdev/freshet/internal/broker"
 	"github.com/freshetdev/freshet/internal/enroll"
 	"github.com/freshetdev/freshet/internal/listen"
@@ -35,6 +36,8 @@ type Config struct {
 	// Dashboard makes what is served on the admin listener wherever the API is not, behind the same checks, or once a browser
 	// has shown the token on a page. link makes links, as Server.Link does. nil: nothing is served there.
 	Dashboard func(link func(context.Context, events.Credential) (string, error)) Dashboard
+	// Audit writes down who connects, and who asked for a link. nil: nobody does.
+	Audit *audit.Log
 	// Exchange talks to the token endpoints. nil: one of its own.
 	Exchange *refresh.HTTPExchange
 	Log      zerolog.Logger

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/freshetdev/freshet/internal/app"
+	"github.com/freshetdev/freshet/internal/audit"
 	"github.com/freshetdev/freshet/internal/broker"
 	"github.com/freshetdev/freshet/internal/enroll"
 	"github.com/freshetdev/freshet/internal/page"
@@ -183,6 +184,7 @@ func (s *Server) connect(ctx context.Context, v session, answer url.Values) (eve
 	if err := s.use(ctx, v.Link); err != nil {
 		return events.Credential{}, err
 	}
+	s.audit.Note(ctx, s.enrolment(c, v.Link, g))
 	stored, err := s.writer.Enroll(ctx, d, c, g)
 	if errors.Is(err, enroll.ErrTaken) {
 		return events.Credential{}, refuse(reasonTaken, nil)
@@ -195,6 +197,13 @@ func (s *Server) connect(ctx context.Context, v session, answer url.Values) (eve
 	}
 	s.logConnected(c, v.Link, stored, err)
 	return c, nil
+}
+
+// enrolment is the audit entry of a grant that came by a link.
+func (s *Server) enrolment(c events.Credential, l link, g enroll.NewGrant) audit.Entry {
+	e := audit.About(audit.Enrolled, c)
+	e.Data.Via, e.Data.Link, e.Data.RefreshTokenRef = "link", l.ID, s.keys.Grant.Reference(g.RefreshToken)
+	return e
 }
 
 // accountOf names the account of a link that names none: by the subject, which nobody chooses and which never changes hands. Only

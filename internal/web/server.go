@@ -10,6 +10,7 @@ import (
 	"github.com/rs/zerolog"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/freshetdev/freshet/internal/audit"
 	"github.com/freshetdev/freshet/internal/broker"
 	"github.com/freshetdev/freshet/internal/enroll"
 	"github.com/freshetdev/freshet/internal/listen"
@@ -33,6 +34,7 @@ type Server struct {
 	asker     *refresh.Asker
 	log       zerolog.Logger
 	quiet     quiet
+	audit     *audit.Log
 }
 
 // New returns a Server whose listeners are somebody else's. cfg.PublicURL is required; who may reach AdminHandler, and that the
@@ -42,7 +44,7 @@ func New(cfg Config) *Server {
 	s := &Server{
 		broker: cfg.Broker, writer: cfg.Writer, keys: cfg.Writer.Keys, bucket: cfg.Broker.Names().EnrollmentsBucket(),
 		publicURL: publicURL, secure: strings.HasPrefix(publicURL, "https:"),
-		token: cfg.AdminToken, exchange: cfg.Exchange, asker: refresh.NewAsker(nil), log: cfg.Log,
+		token: cfg.AdminToken, exchange: cfg.Exchange, asker: refresh.NewAsker(nil), log: cfg.Log, audit: cfg.Audit,
 	}
 	if cfg.Dashboard != nil {
 		s.dashboard = cfg.Dashboard(s.Link)

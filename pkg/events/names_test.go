@@ -20,6 +20,7 @@ func TestNames(t *testing.T) {
 			n.EnrollmentsBucket(), n.EnrollmentsStream(), n.EnrollmentSubject("state_x"),
 			n.JobsStream(), n.JobsSubjects(), n.JobSubject(c), n.LaneSubjects("acme"),
 			n.EventsStream(), n.EventSubject(events.TokenUpdated, c), n.ProviderEventSubject(events.ProviderPaused, "acme"),
+			n.AuditStream(), n.AuditSubjects(), n.AuditSubject("revoked", c.Key()), n.AuditSubject("keys_rotated", ""),
 		}, n.EventsSubjects()...)
 	}
 	for namespace, want := range map[string][]string{
@@ -29,6 +30,7 @@ func TestNames(t *testing.T) {
 			"enrollments", "KV_enrollments", "$KV.enrollments.state_x",
 			"REFRESH_JOBS", "refresh.jobs.>", "refresh.jobs.acme.alice=40example=2Ecom", "refresh.jobs.acme.>",
 			"TOKEN_EVENTS", "token.updated.acme.alice=40example=2Ecom", "provider.paused.acme",
+			"AUDIT", "audit.>", "audit.revoked.acme.alice=40example=2Ecom", "audit.keys_rotated",
 			"token.>", "provider.>",
 		},
 		"staging": {
@@ -37,6 +39,7 @@ func TestNames(t *testing.T) {
 			"staging_enrollments", "KV_staging_enrollments", "$KV.staging_enrollments.state_x",
 			"staging_REFRESH_JOBS", "staging.refresh.jobs.>", "staging.refresh.jobs.acme.alice=40example=2Ecom", "staging.refresh.jobs.acme.>",
 			"staging_TOKEN_EVENTS", "staging.token.updated.acme.alice=40example=2Ecom", "staging.provider.paused.acme",
+			"staging_AUDIT", "staging.audit.>", "staging.audit.revoked.acme.alice=40example=2Ecom", "staging.audit.keys_rotated",
 			"staging.token.>", "staging.provider.>",
 		},
 	} {

@@ -39,6 +39,7 @@ type keys struct {
 	ids     []uint32 // of those that open
 	primary uint32
 	all     []Key
+	marks   map[uint32][]byte // keys of references, by the id of the key that each is derived from
 }
 
 // GenerateKeyset returns a new keyset of one key, as Tink's cleartext JSON. The bytes are secret.
@@ -73,11 +74,14 @@ func LoadKeyset(data []byte) (*Keyset, error) {
 	if err != nil {
 		return nil, fmt.Errorf("load keyset: %w", unusable(pb))
 	}
-	c := &keys{aead: primitive, primary: pb.GetPrimaryKeyId()}
+	c := &keys{aead: primitive, primary: pb.GetPrimaryKeyId(), marks: make(map[uint32][]byte)}
 	for _, key := range pb.GetKey() {
 		enabled := key.GetStatus() == tinkpb.KeyStatusType_ENABLED
 		if enabled {
 			c.ids = append(c.ids, key.GetKeyId())
+			if c.marks[key.GetKeyId()], err = markKey(key.GetKeyData().GetValue()); err != nil {
+				return nil, fmt.Errorf("load keyset: %w", err)
+			}
 		}
 		c.all = append(c.all, Key{
 			ID: key.GetKeyId(), Algorithm: algorithmOf(key.GetKeyData().GetTypeUrl()), Enabled: enabled, Primary: key.GetKeyId() == c.primary,
