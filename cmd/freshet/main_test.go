@@ -49,6 +49,7 @@ func TestScripts(t *testing.T) {
 			"ask":       cmdAsk,
 			"connect":   cmdConnect,
 			"follow":    cmdFollow,
+			"dropaudit": cmdDropAudit,
 		},
 	})
 }

@@ -230,6 +230,15 @@ func cmdFreePort(ts *testscript.TestScript, neg bool, args []string) {
 	set(ts, args[0], port)
 }
 
+// cmdDropAudit: dropaudit takes the audit stream away, as if setup had never made it.
+func cmdDropAudit(ts *testscript.TestScript, neg bool, args []string) {
+	b, done := connect(ts)
+	defer done()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	ts.Check(b.JetStream().DeleteStream(ctx, b.Names().AuditStream()))
+}
+
 // cmdExits: exits CODE COMMAND ARGS... runs a command and compares its exit code.
 func cmdExits(ts *testscript.TestScript, neg bool, args []string) {
 	err := ts.Exec(args[1], args[2:]...)

@@ -180,8 +180,8 @@ func TestCommandsOfNSCAreWhatAShellReads(t *testing.T) {
 			t.Errorf("%s: want %s in\n%s", r, want, out)
 		}
 	}
-	if got := strings.Count(string(out), "<add><import>"); got != 8 {
-		t.Errorf("%d imports, want 8", got)
+	if got := strings.Count(string(out), "<add><import>"); got != 9 {
+		t.Errorf("%d imports, want 9", got)
 	}
 }
 
