@@ -65,7 +65,7 @@ func (l *Log) Note(ctx context.Context, e Entry) (id string) {
 
 // write stores an entry.
 func (l *Log) write(ctx context.Context, e Entry) (id string, err error) {
-	e.ID, e.Source, e.Data.Actor = rand.Text(), l.cfg.Source, l.cfg.Actor
+	e.ID, e.Source, e.Data.Actor = cmp.Or(e.ID, rand.Text()), l.cfg.Source, l.cfg.Actor
 	if e.Time.IsZero() {
 		e.Time = time.Now()
 	}

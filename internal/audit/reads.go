@@ -2,6 +2,7 @@ package audit
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"maps"
 	"slices"
@@ -38,7 +39,9 @@ type Reads struct {
 	keys *seal.Keyset
 	wake chan struct{} // there is a first read
 
-	mu      sync.Mutex
+	failed *Entry // that may or may not be stored; it keeps its id. Run's own
+
+	mu      sync.Mutex // guards all below
 	tallies map[tallyKey]*tally
 	dropped int // reads that no entry has told of
 }
@@ -126,7 +129,9 @@ func (r *Reads) Run(ctx context.Context) error {
 			}
 			return nil
 		case <-r.wake:
-			r.write(ctx, true)
+			if r.failed == nil { // else nobody would answer now either
+				r.write(ctx, true)
+			}
 		case now := <-tick.C:
 			r.write(ctx, false)
 			r.mu.Lock()
@@ -138,27 +143,38 @@ func (r *Reads) Run(ctx context.Context) error {
 
 // write writes what is counted, or first reads only. What it cannot write is kept for the next time.
 func (r *Reads) write(ctx context.Context, fresh bool) {
+	if r.failed != nil && !r.send(ctx, *r.failed) {
+		return
+	}
 	for _, key := range r.due(fresh) {
-		t, dropped := r.take(key)
-		e := About(TokenRead, key.credential)
-		e.Data.Via, e.Data.AccessTokenRef, e.Data.Dropped = key.via, key.ref, dropped
-		e.Data.Count, e.Data.First, e.Data.Last = t.count, t.first.UTC(), t.last.UTC()
-		if t.caller != (Caller{}) {
-			e.Data.Caller = &t.caller
+		if !r.send(ctx, r.take(key)) {
+			return // the next one would fare no better
 		}
-		err := r.store(ctx, e)
-		if err == nil {
-			continue
-		}
-		if r.log.noStream(err) {
-			r.log.warn(err)
-			continue
-		}
-		r.giveBack(key, t, dropped)
+	}
+}
+
+// send writes an entry, and reports whether there is no more to do about it. It is not cut off by the end of ctx: whether it was
+// stored would be unknown.
+func (r *Reads) send(ctx context.Context, e Entry) bool {
+	r.failed = &e
+	if ctx.Err() != nil {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), within)
+	defer cancel()
+	_, err := r.log.write(ctx, e)
+	if err == nil || r.log.noStream(err) {
+		r.failed = nil
+	}
+	switch {
+	case err == nil:
+	case r.failed == nil:
+		r.log.warn(err)
+	default:
 		waiting, dropped := r.left()
 		r.log.warn(fmt.Errorf("%w; %d reads wait for their entries, %d are dropped", err, waiting, dropped))
-		return // the next one would fare no better
 	}
+	return r.failed == nil
 }
 
 // left returns how many reads are not written, and how many of others cannot be any more.
@@ -168,7 +184,11 @@ func (r *Reads) left() (waiting, dropped int) {
 	for _, t := range r.tallies {
 		waiting += t.count
 	}
-	return waiting, r.dropped
+	dropped = r.dropped
+	if r.failed != nil {
+		waiting, dropped = waiting+r.failed.Data.Count, dropped+r.failed.Data.Dropped
+	}
+	return waiting, dropped
 }
 
 func (r *Reads) store(ctx context.Context, e Entry) error {
@@ -191,28 +211,18 @@ func (r *Reads) due(fresh bool) []tallyKey {
 	return slices.SortedFunc(maps.Keys(at), func(a, b tallyKey) int { return at[a].Compare(at[b]) })
 }
 
-// take returns what is counted under a key, and counts anew.
-func (r *Reads) take(key tallyKey) (t tally, dropped int) {
+// take returns the entry of what is counted under a key, and counts anew.
+func (r *Reads) take(key tallyKey) Entry {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	kept := r.tallies[key] // one that has a count is not forgotten
-	t, dropped = *kept, r.dropped
-	kept.count, kept.fresh, r.dropped = 0, false, 0
-	return t, dropped
-}
-
-// giveBack adds what was taken to what was counted since.
-func (r *Reads) giveBack(key tallyKey, t tally, dropped int) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.dropped += dropped
-	kept := r.tallies[key]
-	if kept == nil { // forgotten meanwhile, to make room
-		r.dropped += t.count
-		return
+	t := r.tallies[key] // one that has a count is not forgotten
+	e := About(TokenRead, key.credential)
+	e.ID, e.Time = rand.Text(), t.last
+	e.Data.Via, e.Data.AccessTokenRef, e.Data.Dropped = key.via, key.ref, r.dropped
+	e.Data.Count, e.Data.First, e.Data.Last = t.count, t.first.UTC(), t.last.UTC()
+	if by := t.caller; by != (Caller{}) {
+		e.Data.Caller = &by
 	}
-	if kept.count == 0 {
-		kept.last, kept.caller = t.last, t.caller
-	}
-	kept.first, kept.count, kept.fresh = t.first, kept.count+t.count, t.fresh
+	t.count, t.fresh, r.dropped = 0, false, 0
+	return e
 }
