@@ -17,9 +17,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/rs/zerolog"
 
 	"github.com/freshetdev/freshet/internal/app"
+	"github.com/freshetdev/freshet/internal/audit"
 	"github.com/freshetdev/freshet/internal/authserver"
 	"github.com/freshetdev/freshet/internal/enroll"
 	"github.com/freshetdev/freshet/internal/natstest"
@@ -216,6 +218,7 @@ func (s *story) login(account string) events.Credential {
 		Definition: &s.acme, Credential: c, Out: &s.told, Exchange: exchange, OpenBrowser: enroll.PlayBrowser(&http.Client{Transport: browser}),
 		Save: func(ctx context.Context, g enroll.NewGrant) error {
 			s.say("%v %+v", g, g)
+			s.note(audit.Enrolled, c, g.RefreshToken)
 			_, err := s.writer.Enroll(ctx, &s.acme, c, g)
 			return err
 		},
@@ -303,6 +306,7 @@ func TestNoTokenIsSeenAnywhere(t *testing.T) {
 		s.must(s.nats.Start())
 		time.Sleep(townLifetime)
 		for account, state := range map[string]refresh.State{"page": refresh.StateRevoked, "generous": refresh.StateDeleted} {
+			s.note(audit.Revoked, events.Credential{Provider: "acme", Account: account}, seal.Secret{})
 			_, err := s.writer.Tombstone(s.ctx, events.Credential{Provider: "acme", Account: account}, state)
 			s.must(err)
 		}
@@ -316,11 +320,33 @@ func TestNoTokenIsSeenAnywhere(t *testing.T) {
 		for _, e := range s.fleet.told() {
 			s.say("%+v", e)
 		}
+		s.sayAudit()
 		worker.stop()
 		scheduler.stop()
 		s.nats.Stop()
 		s.wantNoCanary()
 	})
+}
+
+// note writes an audit entry as commands do, with what they refer to tokens by.
+func (s *story) note(a audit.Action, c events.Credential, token seal.Secret) {
+	e := audit.About(a, c)
+	e.Data.RefreshTokenRef = s.grant.Reference(token)
+	app.AuditLog(s.Broker, "test", "freshet/test", func(err error) { s.t.Error(err) }).Note(s.ctx, e)
+}
+
+// sayAudit keeps what the audit stream holds, as it is there: on disk it is compressed.
+func (s *story) sayAudit() {
+	s.t.Helper()
+	n := 0
+	s.must(s.ReadAudit(s.ctx, time.Time{}, func(m *nats.Msg) error {
+		n++
+		s.say("%s %v %s", m.Subject, m.Header, m.Data)
+		return nil
+	}))
+	if n != 3 || !bytes.Contains(s.told.Bytes(), []byte(`"refresh_token_ref":"hmac:`)) {
+		s.t.Errorf("%d audit entries, want 3 and a reference in them", n)
+	}
 }
 
 // wantComplete fails the test unless all that should have happened did.
