@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/freshetdev/freshet/internal/audit"
 	"github.com/freshetdev/freshet/pkg/events"
 	"github.com/freshetdev/freshet/pkg/provider"
 	"github.com/freshetdev/freshet/pkg/refresh"
@@ -19,11 +20,14 @@ func TestWireIsDocumented(t *testing.T) {
 	t.Parallel()
 	text := string(read(t, "docs/wire.md"))
 	var words []string
-	for _, v := range []any{refresh.Record{}, refresh.Claim{}, refresh.Doubt{}, refresh.Failure{}, refresh.Last{}, refresh.Policy{}, refresh.Job{}, events.Data{}, provider.Pause{}} {
+	for _, v := range []any{refresh.Record{}, refresh.Claim{}, refresh.Doubt{}, refresh.Failure{}, refresh.Last{}, refresh.Policy{}, refresh.Job{}, events.Data{}, provider.Pause{}, audit.Data{}, audit.Actor{}, audit.Caller{}} {
 		words = append(words, members(reflect.TypeOf(v))...)
 	}
 	for _, ty := range events.Types() {
 		words = append(words, string(ty))
+	}
+	for _, a := range audit.Actions() {
+		words = append(words, string(a))
 	}
 	for _, class := range refresh.Classes() {
 		words = append(words, string(class))

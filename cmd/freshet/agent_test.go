@@ -84,7 +84,7 @@ func cmdDocument(ts *testscript.TestScript, neg bool, args []string) {
 			ts.Fatalf("%s: %v", command, err)
 		}
 	}
-	if n < 8 {
+	if n < 5 {
 		ts.Fatalf("%s has %d commands only", args[0], n)
 	}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -13,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/freshetdev/freshet/internal/app"
+	"github.com/freshetdev/freshet/internal/broker"
 	"github.com/freshetdev/freshet/internal/enroll"
 	"github.com/freshetdev/freshet/internal/flags"
 	"github.com/freshetdev/freshet/pkg/provider"
@@ -71,20 +73,16 @@ A bad line is reported with its number and the rest goes on; the exit code is th
 		out := &importOutput{out: c.err}
 		look := func(name string) (*provider.Definition, bool) { d, ok := known[name]; return d, ok }
 		cfg := enroll.ImportConfig{Reader: in, Format: how, Writer: w, Provider: look, Reject: out.reject}
-		notes := importNotes{log: c.auditLog(b)}
-		done := "imported"
 		if dryRun {
-			done, cfg.Plan = "would be imported", func(p enroll.Planned) { fmt.Fprintln(c.out, planned(p)) }
-		} else {
-			cfg.Stored = notes.stored
-			notes.begin(cmd.Context(), nameOf(args))
+			cfg.Plan = func(p enroll.Planned) { fmt.Fprintln(c.out, planned(p)) }
 		}
 		if progress {
 			cfg.Progress = func(done, bad int) { out.progress(done, bad, time.Now()) }
 		}
-		r, err := enroll.Import(cmd.Context(), cfg)
-		if !dryRun {
-			notes.end(cmd.Context(), r.Bad)
+		r, err := c.importAll(cmd.Context(), b, cfg, nameOf(args))
+		done := "imported"
+		if dryRun {
+			done = "would be imported"
 		}
 		fmt.Fprintf(c.err, "%d %s, %d bad\n", r.Imported, done, r.Bad)
 		if err == nil && r.Bad > 0 {
@@ -93,6 +91,19 @@ A bad line is reported with its number and the rest goes on; the exit code is th
 		return err
 	}
 	return cmd
+}
+
+// importAll imports, or plans to, and writes down both ends of an import.
+func (c *cli) importAll(ctx context.Context, b *broker.Broker, cfg enroll.ImportConfig, from string) (enroll.Report, error) {
+	if cfg.Plan != nil {
+		return enroll.Import(ctx, cfg)
+	}
+	notes := importNotes{log: c.auditLog(b)}
+	cfg.Stored = notes.stored
+	notes.begin(ctx, from)
+	r, err := enroll.Import(ctx, cfg)
+	notes.end(ctx, r.Bad)
+	return r, err
 }
 
 // importFormat is what the flag says, else what the file's name does.

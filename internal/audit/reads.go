@@ -191,13 +191,6 @@ func (r *Reads) left() (waiting, dropped int) {
 	return waiting, dropped
 }
 
-func (r *Reads) store(ctx context.Context, e Entry) error {
-	ctx, cancel := context.WithTimeout(ctx, within)
-	defer cancel()
-	_, err := r.log.write(ctx, e)
-	return err
-}
-
 // due lists what is to be written, in the order of the first reads.
 func (r *Reads) due(fresh bool) []tallyKey {
 	r.mu.Lock()
