@@ -80,17 +80,22 @@ A bad line is reported with its number and the rest goes on; the exit code is th
 			cfg.Progress = func(done, bad int) { out.progress(done, bad, time.Now()) }
 		}
 		r, err := c.importAll(cmd.Context(), b, cfg, nameOf(args))
-		done := "imported"
-		if dryRun {
-			done = "would be imported"
-		}
-		fmt.Fprintf(c.err, "%d %s, %d bad\n", r.Imported, done, r.Bad)
-		if err == nil && r.Bad > 0 {
-			err = fmt.Errorf("%d lines were not %s", r.Bad, strings.TrimPrefix(done, "would be "))
-		}
-		return err
+		return c.sayImported(r, dryRun, err)
 	}
 	return cmd
+}
+
+// sayImported says what became of an import.
+func (c *cli) sayImported(r enroll.Report, dryRun bool, err error) error {
+	done := "imported"
+	if dryRun {
+		done = "would be imported"
+	}
+	fmt.Fprintf(c.err, "%d %s, %d bad\n", r.Imported, done, r.Bad)
+	if err == nil && r.Bad > 0 {
+		err = fmt.Errorf("%d lines were not %s", r.Bad, strings.TrimPrefix(done, "would be "))
+	}
+	return err
 }
 
 // importAll imports, or plans to, and writes down both ends of an import.
