@@ -57,7 +57,7 @@ func TestNames(t *testing.T) {
 
 func TestNewNamesRefuses(t *testing.T) {
 	t.Parallel()
-	for _, namespace := range []string{"Staging", "a.b", "a_b", "-a", "*", strings.Repeat("a", 33), "token", "provider", "refresh"} {
+	for _, namespace := range []string{"Staging", "a.b", "a_b", "-a", "*", strings.Repeat("a", 33), "token", "provider", "audit", "refresh"} {
 		if _, err := events.NewNames(namespace); !errors.Is(err, events.ErrName) {
 			t.Errorf("NewNames(%q): %v, want ErrName", namespace, err)
 		}
