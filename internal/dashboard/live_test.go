@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/freshetdev/freshet/internal/app"
+	"github.com/freshetdev/freshet/internal/audit"
 	"github.com/freshetdev/freshet/internal/dashboard"
 	"github.com/freshetdev/freshet/pkg/events"
 	"github.com/freshetdev/freshet/pkg/refresh"
@@ -116,7 +118,9 @@ func TestConnectLinks(t *testing.T) {
 
 func TestLanesArePausedAndResumed(t *testing.T) {
 	t.Parallel()
-	k := newDesk(t, nil)
+	k := newDesk(t, func(c *dashboard.Config) {
+		c.Audit = app.AuditLog(c.Broker, "test", "freshet/test", func(err error) { t.Error(err) })
+	})
 	s := k.listen("/providers")
 	s.await("lane-acme", "running")
 	p := k.do(http.MethodPost, "/lane", url.Values{"provider": {"acme"}, "do": {"pause"}}, nil)
@@ -126,6 +130,12 @@ func TestLanesArePausedAndResumed(t *testing.T) {
 	s.await("lane-acme", "by operator:test, until somebody resumes it")
 	k.do(http.MethodPost, "/lane", url.Values{"provider": {"acme"}, "do": {"resume"}}, nil)
 	s.await("lane-acme", "running")
+	written := ""
+	k.must(audit.Read(t.Context(), k.broker.ReadAudit, k.broker.Names(), audit.Filter{Provider: "acme"},
+		func(e audit.Entry) error { written += string(e.Action) + " via " + e.Data.Via + ", "; return nil }, func(err error) { t.Error(err) }))
+	if written != "paused via admin, resumed via admin, " {
+		t.Errorf("written down: %s", written)
+	}
 }
 
 // TestWithoutHandsThePagesOnlyShow: what the host does not offer is neither shown nor done.
