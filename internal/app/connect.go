@@ -22,11 +22,12 @@ func Component(log zerolog.Logger, kind, name string) zerolog.Logger {
 
 // ConnectOptions are how a process that stays connects: it waits for an absent NATS, comes back after a loss, never
 // lets a publish land after its author gave up, and says each loss and each return once, and once a minute that the loss
-// lasts.
+// lasts. A connection that others can read is said once.
 func ConnectOptions(log zerolog.Logger) []nats.Option {
 	l := &link{log: log}
 	return append(broker.ConnectOptions(broker.ConnectHooks{
 		Disconnected: l.disconnected, Reconnected: l.connected, Error: l.failed,
+		Unencrypted: func(warning string) { log.Warn().Msg(warning) },
 	}), l.capture)
 }
 
@@ -131,7 +132,7 @@ func waitConnected(ctx context.Context, nc *nats.Conn, log zerolog.Logger) error
 	defer tick.Stop()
 	for !nc.IsConnected() {
 		if err := nc.LastError(); err != nil && quiet.allow("away", quietAway, time.Now()) {
-			log.Warn().Str("servers", withoutUsers(nc.Servers())).Err(err).Msg("NATS refuses this process: see to its user and certificate")
+			log.Warn().Str("servers", withoutUsers(nc.Servers())).Err(broker.Advised(err)).Msg("NATS refuses this process: see to its user and certificate")
 		}
 		select {
 		case <-ctx.Done():
