@@ -78,6 +78,25 @@ func (b *Broker) TakeEnrollment(ctx context.Context, key string, check func([]by
 	return m.data, nil
 }
 
+// ReleaseEnrollment deletes an entry that only the caller may delete, so that another can be created in its place a second or two later.
+// Errors: whether it was deleted is not known.
+func (b *Broker) ReleaseEnrollment(ctx context.Context, key string) error {
+	subject := b.names.EnrollmentSubject(key)
+	m, ok, err := b.last(ctx, b.names.EnrollmentsStream(), subject)
+	if err != nil {
+		return fmt.Errorf("read enrolment: %w", err)
+	}
+	if !ok || m.deleted {
+		return nil
+	}
+	marker := &nats.Msg{Subject: subject, Header: ttlHeader(time.Second)}
+	marker.Header["KV-Operation"] = []string{"DEL"}
+	if _, err := b.replace(ctx, marker, m.revision); err != nil {
+		return fmt.Errorf("release enrolment: %w", err)
+	}
+	return nil
+}
+
 func ttlHeader(ttl time.Duration) nats.Header {
 	return nats.Header{jetstream.MsgTTLHeader: {strconv.Itoa(max(1, int(ttl/time.Second)))}}
 }

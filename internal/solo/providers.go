@@ -3,6 +3,7 @@ package solo
 import (
 	"context"
 	"errors"
+	"reflect"
 	"time"
 
 	"github.com/freshetdev/freshet/internal/app"
@@ -21,7 +22,7 @@ const (
 // undiscovered is a provider whose issuer could not be asked yet.
 type undiscovered struct {
 	definition provider.Definition
-	revision   uint64 // of its entry when it was first tried; 0: there was none
+	stored     *provider.Definition // what was applied before it was first tried; nil: nothing
 }
 
 // providers applies definitions.
@@ -59,15 +60,28 @@ func (n *node) prepare(ctx context.Context, defs []provider.Definition, moveGran
 				continue
 			}
 			n.log.Warn().Str("provider", d.Name).Err(err).Msg("this provider cannot start yet; the others do, and its issuer is asked again")
-			u := undiscovered{definition: d}
-			if _, u.revision, err = p.broker.Provider(ctx, d.Name); err != nil && !errors.Is(err, broker.ErrUnknownProvider) {
+			stored, err := p.stored(ctx, d.Name)
+			if err != nil {
 				return err
 			}
-			later = append(later, u)
+			later = append(later, undiscovered{definition: d, stored: stored})
 		}
 		return nil
 	})
 	return later, err
+}
+
+// stored is the definition that a provider's entry holds, nil where there is none or one that nobody can read. The entry's revision
+// says less: each pause has one.
+func (p providers) stored(ctx context.Context, name string) (*provider.Definition, error) {
+	e, _, err := p.broker.Provider(ctx, name)
+	switch {
+	case errors.Is(err, broker.ErrUnknownProvider), errors.Is(err, provider.ErrMalformed):
+		return nil, nil
+	case err != nil:
+		return nil, err
+	}
+	return &e.Definition, nil
 }
 
 // apply discovers and applies one provider.
@@ -114,10 +128,10 @@ func (n *node) applyLater(ctx context.Context, later []undiscovered, moveGrants 
 // issuer says now makes it one that only a person can mend.
 func (p providers) tryAgain(ctx context.Context, u undiscovered) bool {
 	log := p.log.With().Str("provider", u.definition.Name).Logger()
-	switch _, revision, err := p.broker.Provider(ctx, u.definition.Name); {
-	case err != nil && !errors.Is(err, broker.ErrUnknownProvider):
+	switch stored, err := p.stored(ctx, u.definition.Name); {
+	case err != nil:
 		return false
-	case revision != u.revision:
+	case !reflect.DeepEqual(stored, u.stored):
 		log.Info().Msg("this provider was applied meanwhile")
 		return true
 	}

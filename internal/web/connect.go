@@ -184,6 +184,9 @@ func (s *Server) connect(ctx context.Context, v session, answer url.Values) (eve
 		return events.Credential{}, err
 	}
 	stored, err := s.writer.Enroll(ctx, d, c, g)
+	if errors.Is(err, enroll.ErrTaken) || errors.Is(err, enroll.ErrNoRefreshToken) { // refused before anything was written
+		s.spare(ctx, v.Link)
+	}
 	if errors.Is(err, enroll.ErrTaken) {
 		return events.Credential{}, refuse(reasonTaken, nil)
 	}

@@ -118,6 +118,14 @@ func (s *Server) use(ctx context.Context, l link) error {
 	return nil
 }
 
+// spare makes a link that is marked as used good again: nothing was stored for it. Who holds the mark does it, so a link is still used
+// once. Where that fails the link stays used.
+func (s *Server) spare(ctx context.Context, l link) {
+	if err := s.broker.ReleaseEnrollment(ctx, l.usedKey()); err != nil {
+		s.log.Warn().Err(err).Str("link", l.ID).Msg("a link that nothing was stored for stays used: make another one")
+	}
+}
+
 // checkReturnURL says what is wrong with an address to send a person to.
 func checkReturnURL(address string) error {
 	u, err := url.Parse(address)
