@@ -78,8 +78,23 @@ func (b *Broker) TakeEnrollment(ctx context.Context, key string, check func([]by
 	return m.data, nil
 }
 
-// ReleaseEnrollment deletes an entry that only the caller may delete, so that another can be created in its place a second or two later.
-// Errors: whether it was deleted is not known.
+// MarkEnrollment is CreateEnrollment of an entry without a value, which may also take the place of one that was released.
+func (b *Broker) MarkEnrollment(ctx context.Context, key string, ttl time.Duration) error {
+	subject := b.names.EnrollmentSubject(key)
+	m, ok, err := b.last(ctx, b.names.EnrollmentsStream(), subject)
+	if err != nil {
+		return fmt.Errorf("read enrolment: %w", err)
+	}
+	if ok && !m.deleted {
+		return fmt.Errorf("write enrolment: %w", refresh.ErrConflict)
+	}
+	if _, err := b.replace(ctx, &nats.Msg{Subject: subject, Header: ttlHeader(ttl)}, m.revision); err != nil {
+		return fmt.Errorf("write enrolment: %w", err)
+	}
+	return nil
+}
+
+// ReleaseEnrollment deletes an entry that the caller marked. Errors: whether it was deleted is not known.
 func (b *Broker) ReleaseEnrollment(ctx context.Context, key string) error {
 	subject := b.names.EnrollmentSubject(key)
 	m, ok, err := b.last(ctx, b.names.EnrollmentsStream(), subject)
@@ -89,7 +104,7 @@ func (b *Broker) ReleaseEnrollment(ctx context.Context, key string) error {
 	if !ok || m.deleted {
 		return nil
 	}
-	marker := &nats.Msg{Subject: subject, Header: ttlHeader(time.Second)}
+	marker := &nats.Msg{Subject: subject, Header: ttlHeader(takenFor)}
 	marker.Header["KV-Operation"] = []string{"DEL"}
 	if _, err := b.replace(ctx, marker, m.revision); err != nil {
 		return fmt.Errorf("release enrolment: %w", err)

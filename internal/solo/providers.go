@@ -22,7 +22,7 @@ const (
 // undiscovered is a provider whose issuer could not be asked yet.
 type undiscovered struct {
 	definition provider.Definition
-	stored     *provider.Definition // what was applied before it was first tried; nil: nothing
+	stored     provider.Entry // what was applied before it was first tried
 }
 
 // providers applies definitions.
@@ -71,17 +71,15 @@ func (n *node) prepare(ctx context.Context, defs []provider.Definition, moveGran
 	return later, err
 }
 
-// stored is the definition that a provider's entry holds, nil where there is none or one that nobody can read. The entry's revision
-// says less: each pause has one.
-func (p providers) stored(ctx context.Context, name string) (*provider.Definition, error) {
+// stored is a provider's entry as it was applied, zero where there is none. What becomes of its lane is left out: each pause has a
+// revision of its own.
+func (p providers) stored(ctx context.Context, name string) (provider.Entry, error) {
 	e, _, err := p.broker.Provider(ctx, name)
-	switch {
-	case errors.Is(err, broker.ErrUnknownProvider), errors.Is(err, provider.ErrMalformed):
-		return nil, nil
-	case err != nil:
-		return nil, err
+	if errors.Is(err, broker.ErrUnknownProvider) {
+		return provider.Entry{}, nil
 	}
-	return &e.Definition, nil
+	e.Pause, e.RejectionsSince = nil, time.Time{}
+	return e, err
 }
 
 // apply discovers and applies one provider.

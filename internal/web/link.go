@@ -108,7 +108,7 @@ func (l link) markLife(now time.Time) time.Duration {
 
 // use marks a link as used, once.
 func (s *Server) use(ctx context.Context, l link) error {
-	err := s.broker.CreateEnrollment(ctx, l.usedKey(), nil, l.markLife(time.Now()))
+	err := s.broker.MarkEnrollment(ctx, l.usedKey(), l.markLife(time.Now()))
 	if errors.Is(err, refresh.ErrConflict) {
 		return refuse(reasonLinkUsed, nil)
 	}

@@ -33,6 +33,7 @@ type Server struct {
 	asker     *refresh.Asker
 	log       zerolog.Logger
 	quiet     quiet
+	sessions  adminSessions
 }
 
 // New returns a Server whose listeners are somebody else's. cfg.PublicURL is required; who may reach AdminHandler, and that the
@@ -62,8 +63,9 @@ func normalURL(address string) string {
 	return strings.TrimSuffix(address, "/")
 }
 
-// Close closes the connections to providers that carry no request.
+// Close closes the connections to providers that carry no request, and ends the sessions of the admin listener.
 func (s *Server) Close() {
+	s.sessions.close()
 	s.exchange.CloseIdle()
 	s.asker.CloseIdle()
 }
