@@ -52,7 +52,7 @@ func TestEverythingWorksOverMutualTLS(t *testing.T) {
 	}
 	web, err := f.Launch(as(fleet.RoleEnroller, "web", "--listen", "127.0.0.1:0", "--public-url", "http://127.0.0.1", "--admin-listen", "127.0.0.1:0"))
 	must(t, err)
-	must(t, web.Await(ctx, "serving", 1))
+	must(t, web.Await(ctx, "web started", 1))
 	file := filepath.Join(t.TempDir(), "token")
 	agent, err := f.Launch(as(fleet.RoleReader, "agent", "--file", file+"="+fleet.Provider+"/user-0"))
 	must(t, err)
@@ -67,12 +67,50 @@ func TestEverythingWorksOverMutualTLS(t *testing.T) {
 	nc, err := f.NATS.Connect(fleet.RoleReader)
 	must(t, err)
 	defer nc.Close()
-	reader := openTokens(ctx, t, f, nc)
+	_, access, err := f.Keysets.Load()
+	must(t, err)
+	reader, err := tokens.Open(ctx, nc, tokens.Config{AccessKeyset: access})
+	must(t, err)
+	defer reader.Close()
 	if _, err := reader.Token(ctx, fleet.Provider+"/user-0"); err != nil {
 		t.Errorf("pkg/tokens: %v", err)
 	}
-	wantAdvice(t, f, a)
+	certs := wrong(t, a)
+	for name, tt := range map[string]struct {
+		client fleet.TLSFiles
+		advice string
+	}{
+		"another authority":       {fleet.TLSFiles{CA: certs.CA, Cert: cfg.NATSTLS.Cert, Key: cfg.NATSTLS.Key}, "--tlsca"},
+		"an old certificate":      {fleet.TLSFiles{CA: a.File, Cert: certs.Cert, Key: certs.Key}, "--tlscert"},
+		"no certificate":          {fleet.TLSFiles{CA: a.File}, "--tlscert"},
+		"nothing of the kind set": {fleet.TLSFiles{}, "--tlsca"},
+	} {
+		env := []string{"NATS_CA=" + tt.client.CA, "NATS_CERT=" + tt.client.Cert, "NATS_KEY=" + tt.client.Key}
+		command := as(fleet.RoleOperator, "ls")
+		command.Env = append(command.Env, env...)
+		out, err := command.Run(ctx)
+		must(t, err)
+		if out.Code == 0 || !strings.Contains(out.Stderr, tt.advice) {
+			t.Errorf("%s: freshet ls: %d %s", name, out.Code, out.Stderr)
+		}
+		stays := f.WorkerCommand("worker-" + strings.ReplaceAll(name, " ", "-"))
+		stays.Env = append(stays.Env, env...)
+		p, err := f.Launch(stays)
+		must(t, err)
+		must(t, p.Await(ctx, tt.advice, 1))
+		must(t, p.Kill())
+	}
 	for p, last := range map[*fleet.Process]string{w: workerStopped, s: schedulerStopped} {
 		stop(ctx, t, p, last)
 	}
+}
+
+// wrong is what a client should not have: another authority, and a certificate that has ended.
+func wrong(t *testing.T, a *certtest.Authority) fleet.TLSFiles {
+	t.Helper()
+	stranger, err1 := certtest.New(t.TempDir())
+	must(t, err1)
+	cert, key, err2 := a.SignUntil("old", time.Now().Add(-time.Hour))
+	must(t, err2)
+	return fleet.TLSFiles{CA: stranger.File, Cert: cert, Key: key}
 }
