@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"io"
 	"net/url"
 	"strings"
 	"sync"
@@ -141,6 +142,28 @@ func waitConnected(ctx context.Context, nc *nats.Conn, log zerolog.Logger) error
 		}
 	}
 	return nil
+}
+
+// SayRefusals says, until ctx ends, why NATS does not take a process back that was connected, where that comes from TLS: a certificate
+// that has ended, say. The client library tells nobody of it.
+func SayRefusals(ctx context.Context, nc *nats.Conn, log zerolog.Logger) error {
+	var quiet limiter
+	again := nc.StatusChanged(nats.RECONNECTING) // also after each attempt that fails
+	defer nc.RemoveStatusListener(again)
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-again:
+		}
+		err := nc.LastError()
+		if err == io.EOF { //nolint:errorlint // how a connection ends that was good
+			continue
+		}
+		if advised := broker.Advised(err); advised != err && quiet.allow("refused", quietAway, time.Now()) { //nolint:errorlint // whether there is advice
+			log.Warn().Str("servers", withoutUsers(nc.Servers())).Err(advised).Msg("NATS does not take this process back")
+		}
+	}
 }
 
 // measureWithin bounds the one measurement of a command, which does not wait long for it.

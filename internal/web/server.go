@@ -10,6 +10,7 @@ import (
 	"github.com/rs/zerolog"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/freshetdev/freshet/internal/app"
 	"github.com/freshetdev/freshet/internal/broker"
 	"github.com/freshetdev/freshet/internal/enroll"
 	"github.com/freshetdev/freshet/internal/listen"
@@ -98,6 +99,7 @@ func Run(ctx context.Context, cfg Config) error {
 	defer s.Close()
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return cfg.Broker.RunClock(ctx) })
+	g.Go(func() error { return app.SayRefusals(ctx, cfg.Broker.Conn(), cfg.Log) })
 	s.awaitClock(ctx)
 	if s.dashboard != nil {
 		g.Go(func() error { return s.dashboard.Run(ctx) })
