@@ -92,6 +92,7 @@ var rooms = []struct {
 	{"cmd/scheduler", []string{cobra}},
 	{"cmd/worker", []string{cobra}},
 	{"cmd/freshet", []string{cobra, pflag, natsGo, isatty, qrCode, zerolog}},
+	{"internal/certtest", nil},
 	{"internal/natstest", []string{natsSrv, natsGo, goleak}}, // the last: only tests import it
 }
 

@@ -162,6 +162,7 @@ func (c *cli) openTokens(ctx context.Context, cfg tokens.Config, log zerolog.Log
 	hooks := broker.ConnectHooks{
 		Disconnected: func(err error) { log.Warn().Err(err).Msg("NATS is away: the tokens there are serve to their end") },
 		Reconnected:  func(string) { log.Info().Msg("connected to NATS") },
+		Unencrypted:  func(warning string) { log.Warn().Msg(warning) },
 	}
 	opts := append(broker.ConnectOptions(hooks), nats.RetryOnFailedConnect(cfg.CacheFile != ""))
 	nc, at, err := c.common.Connect("freshet-agent", opts...)

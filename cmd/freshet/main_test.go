@@ -32,6 +32,7 @@ func TestScripts(t *testing.T) {
 			"start":     cmdStart,
 			"await":     cmdAwait,
 			"interrupt": cmdInterrupt,
+			"hangup":    cmdHangup,
 			"crash":     cmdCrash,
 			"ended":     cmdEnded,
 			"visit":     cmdVisit,

@@ -153,6 +153,11 @@ func cmdInterrupt(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(running(ts).get(ts, args[0]).cmd.Process.Signal(os.Interrupt))
 }
 
+// cmdHangup: hangup NAME is SIGHUP.
+func cmdHangup(ts *testscript.TestScript, neg bool, args []string) {
+	ts.Check(running(ts).get(ts, args[0]).cmd.Process.Signal(syscall.SIGHUP))
+}
+
 // cmdCrash: crash NAME is kill -9.
 func cmdCrash(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(running(ts).get(ts, args[0]).cmd.Process.Signal(syscall.SIGKILL))

@@ -111,6 +111,9 @@ func (c *cli) connect() (*broker.Broker, func(), error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	if warning := broker.Unencrypted(nc); warning != "" {
+		fmt.Fprintf(c.err, "freshet: %s\n", warning)
+	}
 	cfg.RequestTimeout = c.common.NATS.Timeout
 	b, err := broker.New(nc, cfg)
 	if err != nil {

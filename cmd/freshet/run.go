@@ -6,10 +6,12 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/freshetdev/freshet/internal/app"
 	"github.com/freshetdev/freshet/internal/coredump"
 	"github.com/freshetdev/freshet/internal/flags"
 	"github.com/freshetdev/freshet/internal/solo"
 	"github.com/freshetdev/freshet/internal/telemetry"
+	"github.com/freshetdev/freshet/pkg/seal"
 )
 
 // noCoreDumps keeps what a process that holds keys for long has in memory off the disk.
@@ -28,7 +30,8 @@ func (c *cli) runCommand() *cobra.Command {
 		Use: "run --store DIR", Short: "Run everything on one machine, for real", Args: usageArgs(cobra.NoArgs),
 		Long: `Run scheduler, worker and a persistent NATS server in one process. Every write is on disk before it counts.
 
-The store directory holds everything: NATS, the journal, the keysets. Back it up; keep the keysets apart as well.`,
+The store directory holds everything: NATS, the journal, the keysets. Back it up; keep the keysets apart as well. A SIGHUP reads the
+keysets anew.`,
 		Example: `  freshet run --store ./store -f providers.yaml
   freshet run --store ./store -f providers.yaml --web 127.0.0.1:8481
   source ./store/env; freshet login acme/alice      from another terminal`,
@@ -44,6 +47,10 @@ The store directory holds everything: NATS, the journal, the keysets. Back it up
 				if cfg.Providers, err = c.readProviders(file); err != nil {
 					return err
 				}
+			}
+			cfg.Keys = func(grant, access *seal.Keyset, from app.KeysetFiles) func() {
+				files := flags.Keysets{GrantFile: from.Grant, AccessFile: from.Access}
+				return files.ReloadOnHangup(app.Component(cfg.Log, "run", flags.DefaultName()), grant, access)
 			}
 			cfg.Ready = func(env, dashboard string) {
 				fmt.Fprintf(c.err, "freshet runs, until Ctrl-C; in another terminal: source %s\n", env)

@@ -182,6 +182,35 @@ func TestAnAgentCatchesUpWithWhatShouldHaveFollowed(t *testing.T) {
 	}
 }
 
+// TestAnAgentFollowsNoLinkBesideItsFile: whoever else may write into the directory lays a link to a file of ours.
+func TestAnAgentFollowsNoLinkBesideItsFile(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	s.put("alice", 1, refresh.StateActive)
+	dir := t.TempDir()
+	ours, path := filepath.Join(dir, "ours"), filepath.Join(dir, "token")
+	for _, target := range []string{ours, filepath.Join(dir, "new")} {
+		link := filepath.Join(dir, ".freshet-token.due")
+		if err := errors.Join(os.WriteFile(ours, []byte("kept"), 0o600), os.Symlink(target, link)); err != nil {
+			t.Fatal(err)
+		}
+		done := filepath.Join(dir, "done")
+		_, stop := s.run(agent.Config{Files: []agent.File{{Credential: "acme/alice", Path: path, Shell: "echo >" + done}}})
+		await(t, "the command", func() bool { _, err := os.Stat(done); return err == nil })
+		await(t, "its end", func() bool { _, err := os.Lstat(link); return errors.Is(err, fs.ErrNotExist) })
+		stop()
+		if got, err := os.ReadFile(ours); err != nil || string(got) != "kept" {
+			t.Errorf("the link was followed: %q, %v", got, err)
+		}
+		if _, err := os.Stat(filepath.Join(dir, "new")); err == nil {
+			t.Error("a file was made where the link leads")
+		}
+		if err := errors.Join(os.Remove(done), os.Remove(path)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 func TestAnAgentRemovesWhatAKilledOneLeft(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)

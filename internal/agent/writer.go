@@ -128,10 +128,15 @@ func (f File) debt() string {
 
 // owe notes, before a change, that something has to follow it, so that it does also when we end in between.
 func (w *writer) owe() error {
-	if !w.file.followed() {
+	if !w.file.followed() || w.owes() {
 		return nil
 	}
-	return os.WriteFile(w.file.debt(), nil, 0o600)
+	// O_EXCL follows no link: whoever else may write into the directory could lay one to a file of ours, which would be emptied.
+	f, err := os.OpenFile(w.file.debt(), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return fmt.Errorf("note what is due after a change of %s: %w", w.file.Path, err)
+	}
+	return f.Close()
 }
 
 // owes reports whether a change is there that nothing has followed yet.

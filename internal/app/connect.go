@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"io"
 	"net/url"
 	"strings"
 	"sync"
@@ -22,11 +23,12 @@ func Component(log zerolog.Logger, kind, name string) zerolog.Logger {
 
 // ConnectOptions are how a process that stays connects: it waits for an absent NATS, comes back after a loss, never
 // lets a publish land after its author gave up, and says each loss and each return once, and once a minute that the loss
-// lasts.
+// lasts. A connection that others can read is said once.
 func ConnectOptions(log zerolog.Logger) []nats.Option {
 	l := &link{log: log}
 	return append(broker.ConnectOptions(broker.ConnectHooks{
 		Disconnected: l.disconnected, Reconnected: l.connected, Error: l.failed,
+		Unencrypted: func(warning string) { log.Warn().Msg(warning) },
 	}), l.capture)
 }
 
@@ -131,7 +133,7 @@ func waitConnected(ctx context.Context, nc *nats.Conn, log zerolog.Logger) error
 	defer tick.Stop()
 	for !nc.IsConnected() {
 		if err := nc.LastError(); err != nil && quiet.allow("away", quietAway, time.Now()) {
-			log.Warn().Str("servers", withoutUsers(nc.Servers())).Err(err).Msg("NATS refuses this process: see to its user and certificate")
+			log.Warn().Str("servers", withoutUsers(nc.Servers())).Err(broker.Advised(err)).Msg("NATS refuses this process: see to its user and certificate")
 		}
 		select {
 		case <-ctx.Done():
@@ -140,6 +142,28 @@ func waitConnected(ctx context.Context, nc *nats.Conn, log zerolog.Logger) error
 		}
 	}
 	return nil
+}
+
+// SayRefusals says, until ctx ends, why NATS does not take a process back that was connected, where that comes from TLS: a certificate
+// that has ended, say. The client library tells nobody of it.
+func SayRefusals(ctx context.Context, nc *nats.Conn, log zerolog.Logger) error {
+	var quiet limiter
+	again := nc.StatusChanged(nats.RECONNECTING) // also after each attempt that fails
+	defer nc.RemoveStatusListener(again)
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-again:
+		}
+		err := nc.LastError()
+		if err == io.EOF { //nolint:errorlint // how a connection ends that was good
+			continue
+		}
+		if advised := broker.Advised(err); advised != err && quiet.allow("refused", quietAway, time.Now()) { //nolint:errorlint // whether there is advice
+			log.Warn().Str("servers", withoutUsers(nc.Servers())).Err(advised).Msg("NATS does not take this process back")
+		}
+	}
 }
 
 // measureWithin bounds the one measurement of a command, which does not wait long for it.

@@ -2,6 +2,7 @@ package app_test
 
 import (
 	"context"
+	"errors"
 	"net"
 	"strings"
 	"testing"
@@ -11,6 +12,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/freshetdev/freshet/internal/app"
+	"github.com/freshetdev/freshet/internal/certtest"
 	"github.com/freshetdev/freshet/internal/embedded"
 	"github.com/freshetdev/freshet/internal/natstest"
 )
@@ -136,5 +138,46 @@ func TestAStartSaysWhereItLooksForNATS(t *testing.T) {
 	}
 	if strings.Contains(logs.text(), "canary") {
 		t.Error("the log shows the password")
+	}
+}
+
+// TestARefusalAfterALossIsSaid: the server comes back with an authority that is not trusted here, as after a change of certificates that
+// this process was left out of.
+func TestARefusalAfterALossIsSaid(t *testing.T) {
+	t.Parallel()
+	serve := func(a *certtest.Authority, port int) *natstest.Server {
+		settings, err := a.Server(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return natstest.Run(t, natstest.Options{TLSConfig: settings, Port: port})
+	}
+	before, err1 := certtest.New(t.TempDir())
+	after, err2 := certtest.New(t.TempDir())
+	if err := errors.Join(err1, err2); err != nil {
+		t.Fatal(err)
+	}
+	var logs logBook
+	s := serve(before, 0)
+	at := s.Address()
+	nc, err := nats.Connect("tls://"+at, append(app.ConnectOptions(workerLog(&logs)), nats.RootCAs(before.File), nats.ReconnectWait(time.Millisecond))...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer natstest.Close(nc)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- app.SayRefusals(ctx, nc, workerLog(&logs)) }()
+	defer func() { cancel(); <-ended }()
+	s.Stop()
+	_, port, err1 := net.SplitHostPort(at)
+	number, err2 := net.LookupPort("tcp", port)
+	if err := errors.Join(err1, err2); err != nil {
+		t.Fatal(err)
+	}
+	serve(after, number)
+	waitFor(t, "the refusal", func() bool { return logs.count("", "does not take this process back") > 0 })
+	if line := said(t, &logs, "does not take this process back")[0]; !strings.Contains(line.Error, "--tlsca") {
+		t.Errorf("%s: want what to do", line.raw)
 	}
 }

@@ -154,9 +154,7 @@ func (l *lanes) serve(ctx context.Context, name string, hands *broker.Hands) {
 	log := w.log.With().Str("provider", name).Logger()
 	for ctx.Err() == nil {
 		err := l.serveOnce(ctx, log, name, hands)
-		if ctx.Err() == nil {
-			w.serving.note(name, err)
-		}
+		l.note(ctx, name, err)
 		switch {
 		case errors.Is(err, errLeft):
 			sleep.For(ctx, restAfterLocal)
@@ -174,13 +172,22 @@ func (l *lanes) serve(ctx context.Context, name string, hands *broker.Hands) {
 	}
 }
 
+// note says whether a lane is served, unless it was stopped: nothing would take that back.
+func (l *lanes) note(ctx context.Context, name string, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if ctx.Err() == nil {
+		l.worker.serving.note(name, err)
+	}
+}
+
 func (l *lanes) serveOnce(ctx context.Context, log zerolog.Logger, name string, hands *broker.Hands) error {
 	w := l.worker
 	lane, err := w.broker.Lane(ctx, name)
 	if err != nil {
 		return err
 	}
-	w.serving.note(name, nil)
+	l.note(ctx, name, nil)
 	lane.WarmUp = warmUp
 	lane.Trouble = func(err error) {
 		w.interrupted(log, "lane "+name, err, "this lane breaks off again and again: look at the log of the NATS server")

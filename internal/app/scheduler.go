@@ -50,6 +50,7 @@ func RunScheduler(ctx context.Context, cfg SchedulerConfig) error {
 	defer showSchedule(cfg.Telemetry, s, lanes)()
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return b.RunClock(ctx) })
+	g.Go(func() error { return SayRefusals(ctx, cfg.Conn, log) })
 	if cfg.Telemetry.Served() {
 		g.Go(func() error { return lanes.run(ctx, b, s) })
 	}

@@ -178,6 +178,7 @@ func (w *Worker) build() error {
 func (w *Worker) run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return w.broker.RunClock(ctx) })
+	g.Go(func() error { return SayRefusals(ctx, w.cfg.Conn, w.log) })
 	g.Go(func() error {
 		if !waitClock(ctx, w.broker, w.log) {
 			return nil

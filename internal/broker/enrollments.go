@@ -78,6 +78,40 @@ func (b *Broker) TakeEnrollment(ctx context.Context, key string, check func([]by
 	return m.data, nil
 }
 
+// MarkEnrollment is CreateEnrollment of an entry without a value, which may also take the place of one that was released.
+func (b *Broker) MarkEnrollment(ctx context.Context, key string, ttl time.Duration) error {
+	subject := b.names.EnrollmentSubject(key)
+	m, ok, err := b.last(ctx, b.names.EnrollmentsStream(), subject)
+	if err != nil {
+		return fmt.Errorf("read enrolment: %w", err)
+	}
+	if ok && !m.deleted {
+		return fmt.Errorf("write enrolment: %w", refresh.ErrConflict)
+	}
+	if _, err := b.replace(ctx, &nats.Msg{Subject: subject, Header: ttlHeader(ttl)}, m.revision); err != nil {
+		return fmt.Errorf("write enrolment: %w", err)
+	}
+	return nil
+}
+
+// ReleaseEnrollment deletes an entry that the caller marked. Errors: whether it was deleted is not known.
+func (b *Broker) ReleaseEnrollment(ctx context.Context, key string) error {
+	subject := b.names.EnrollmentSubject(key)
+	m, ok, err := b.last(ctx, b.names.EnrollmentsStream(), subject)
+	if err != nil {
+		return fmt.Errorf("read enrolment: %w", err)
+	}
+	if !ok || m.deleted {
+		return nil
+	}
+	marker := &nats.Msg{Subject: subject, Header: ttlHeader(takenFor)}
+	marker.Header["KV-Operation"] = []string{"DEL"}
+	if _, err := b.replace(ctx, marker, m.revision); err != nil {
+		return fmt.Errorf("release enrolment: %w", err)
+	}
+	return nil
+}
+
 func ttlHeader(ttl time.Duration) nats.Header {
 	return nats.Header{jetstream.MsgTTLHeader: {strconv.Itoa(max(1, int(ttl/time.Second)))}}
 }

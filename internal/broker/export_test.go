@@ -9,6 +9,7 @@ var (
 	MayResume     = mayResume
 	DeniedSubject = deniedSubject
 	BestSample    = bestSample
+	Stays         = stays
 )
 
 // LiftWithin is how much longer a lane rests than its pause.

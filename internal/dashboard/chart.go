@@ -124,7 +124,7 @@ func lifeBar(r Row, now time.Time) *bar {
 		return nil
 	}
 	percent := func(t time.Time) int {
-		return int(min(max(100*r.ExpiresAt.Sub(t)/life, 0), 100))
+		return int(min(max(100*(r.ExpiresAt.Sub(t).Seconds()/life.Seconds()), 0), 100)) // a hundred times a few years is no Duration
 	}
 	b := &bar{Left: percent(now), Mark: -1, Class: "ok"}
 	if !r.RefreshAt.IsZero() && r.Refreshable() {

@@ -148,36 +148,57 @@ func (d *Dashboard) eventsOf(ctx context.Context, c events.Credential) ([]events
 	return all, err
 }
 
+// firstPart is which part of the time that is looked back over is read first, and how much more each time after.
+const firstPart = 64
+
 // readEvents reads what the stream kept, the newest first. How far back it looks depends on how long tokens live: not hundreds
-// of thousands of events for a page of them.
-func (d *Dashboard) readEvents(ctx context.Context, c events.Credential) ([]events.Event, error) {
+// of thousands of events for a page of them. A stream is read forwards, so it looks a little way back first, and then further: when
+// the time is up it has the newest.
+func (d *Dashboard) readEvents(ctx context.Context, c events.Credential) (newest []events.Event, err error) {
 	ctx, cancel := context.WithTimeout(ctx, readEventsWithin)
 	defer cancel()
 	d.mu.RLock()
 	r, _ := d.index.Get(c.Key())
 	d.mu.RUnlock()
-	back := longestHistory
+	all := longestHistory
 	if life := r.ExpiresAt.Sub(r.IssuedAt); !r.ExpiresAt.IsZero() && life > 0 {
-		back = min(max(2*credentialEvents*life, outcomeWindow), longestHistory)
+		all = min(max(2*credentialEvents*life, outcomeWindow), longestHistory)
 	}
-	var found []events.Event
-	err := events.Replay(ctx, d.cfg.Broker.JetStream(), events.SubscribeConfig{
-		Names: d.cfg.Broker.Names(), Since: d.cfg.Broker.Now().Add(-back),
-		Filter: events.Filter{Provider: c.Provider, Account: c.Account},
+	for back := all / firstPart; ; back = min(back*firstPart, all) {
+		found, err := d.readEventsSince(ctx, c, d.cfg.Broker.Now().Add(-back))
+		if errors.Is(err, context.DeadlineExceeded) && newest != nil {
+			return newest, nil // those of a shorter time, but all of them
+		}
+		newest = newestOf(found)
+		if errors.Is(err, context.DeadlineExceeded) {
+			err = nil // what was found so far
+		}
+		if err != nil || ctx.Err() != nil || len(newest) == credentialEvents || back == all {
+			return newest, err
+		}
+	}
+}
+
+// readEventsSince returns what the stream kept of a credential, the oldest first. With an error it is what was found until then.
+func (d *Dashboard) readEventsSince(ctx context.Context, c events.Credential, since time.Time) (found []events.Event, err error) {
+	err = events.Replay(ctx, d.cfg.Broker.JetStream(), events.SubscribeConfig{
+		Names: d.cfg.Broker.Names(), Since: since, Filter: events.Filter{Provider: c.Provider, Account: c.Account},
 	}, func(_ context.Context, e events.Event) error {
 		if e.Data.Credential() == c { // the filter takes those below it as well
 			found = append(found, e)
 		}
 		return nil
 	})
-	if errors.Is(err, context.DeadlineExceeded) {
-		err = nil // what was found so far
-	}
+	return found, err
+}
+
+// newestOf turns events around and leaves out the oldest; never nil.
+func newestOf(found []events.Event) []events.Event {
 	newest := make([]events.Event, 0, credentialEvents)
 	for i := len(found) - 1; i >= 0 && len(newest) < credentialEvents; i-- {
 		newest = append(newest, found[i])
 	}
-	return newest, err
+	return newest
 }
 
 // eventsView is a list of events.

@@ -51,11 +51,12 @@ func TestJudgements(t *testing.T) {
 	}
 }
 
-func TestOnlyThisMachineIsLocal(t *testing.T) {
+func TestTheServersCertificateIsRenewedInTime(t *testing.T) {
 	t.Parallel()
-	for address, want := range map[string]bool{"127.0.0.1:4222": true, "[::1]:4222": true, "10.0.0.1:4222": false, "pipe": true, "": true} {
-		if got := doctor.Local(address); got != want {
-			t.Errorf("%q: %v", address, got)
+	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	for left, want := range map[time.Duration]probe.Result{30 * 24 * time.Hour: probe.OK, 6 * 24 * time.Hour: probe.Warn, -time.Hour: probe.Warn} {
+		if got := doctor.JudgeCertificate(now.Add(left), now); got.Result != want || (want == probe.OK) != (got.Advice == "") {
+			t.Errorf("%s left: %+v", left, got)
 		}
 	}
 }

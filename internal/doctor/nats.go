@@ -3,10 +3,10 @@ package doctor
 import (
 	"context"
 	"fmt"
-	"net"
-	"net/netip"
 	"strings"
 	"time"
+
+	"github.com/nats-io/nats.go"
 
 	"github.com/freshetdev/freshet/internal/app"
 	"github.com/freshetdev/freshet/internal/broker"
@@ -43,19 +43,31 @@ func (e *examiner) server(context.Context) {
 		e.warn("payload", fmt.Sprintf("messages have %d bytes at most", nc.MaxPayload()),
 			fmt.Sprintf("set max_payload to %d or more: records with large tokens do not fit", leastPayload))
 	}
-	if _, err := nc.TLSConnectionState(); err != nil && !local(nc.ConnectedAddr()) {
-		e.warn("tls", "the connection to NATS is not encrypted", "add a tls block to nats-server's configuration, and use tls:// in --server")
-	}
+	e.encryption(nc)
 }
 
-// local reports whether an address does not leave the machine; one inside the process has none.
-func local(address string) bool {
-	host, _, err := net.SplitHostPort(address)
-	if err != nil {
-		return true
+// encryption says whether others on the way to NATS can read along, and when the server's certificate ends.
+func (e *examiner) encryption(nc *nats.Conn) {
+	if found, advice, open := strings.Cut(broker.Unencrypted(nc), "; "); open {
+		e.warn("tls", found, advice)
+		return
 	}
-	ip, err := netip.ParseAddr(host)
-	return err == nil && ip.IsLoopback()
+	state, err := nc.TLSConnectionState()
+	if err != nil || len(state.PeerCertificates) == 0 {
+		return // it does not leave this machine
+	}
+	e.report(judgeCertificate(state.PeerCertificates[0].NotAfter, time.Now()))
+}
+
+// certificateEnds is how long before its end a certificate should have been renewed.
+const certificateEnds = 7 * 24 * time.Hour
+
+func judgeCertificate(end, now time.Time) probe.Check {
+	c := probe.Check{Name: "tls", Result: probe.OK, Found: "the connection to NATS is encrypted; the server's certificate ends " + end.UTC().Format(time.DateOnly)}
+	if end.Sub(now) < certificateEnds {
+		c.Result, c.Advice = probe.Warn, "renew it: once it has ended nothing connects to NATS any more"
+	}
+	return c
 }
 
 func (e *examiner) limits(ctx context.Context) {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/freshetdev/freshet/internal/exchanger"
+	"github.com/freshetdev/freshet/internal/journal"
 	"github.com/freshetdev/freshet/pkg/refresh"
 	"github.com/freshetdev/freshet/pkg/seal"
 )
@@ -195,6 +196,39 @@ func TestAnExchangerWithoutItsStateNeverPostsAgain(t *testing.T) {
 			w.wantPhase(<-out, refresh.PhaseSent, false)
 			w.wantPosts(1)
 		})
+	}
+}
+
+// TestDamageIsRememberedAcrossACrash: a start mends the journal of intents, and dies before the store has a new id. The next one finds
+// nothing damaged, and must refuse all the same what it cannot know.
+func TestDamageIsRememberedAcrossACrash(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	x := w.startExchanger()
+	first := async(w.client(), w.request("a1", w.token("alice")))
+	<-w.gate.taken
+	second := async(w.client(), w.request("a2", w.token("bob")))
+	<-w.gate.taken
+	x.kill()
+	log := w.state + "/intents/journal.log"
+	data, err := os.ReadFile(log)
+	w.must(err)
+	at := bytes.Index(data, []byte("intent/a1"))
+	if at < 0 {
+		t.Fatal("no intent is in the journal")
+	}
+	data[at]++
+	w.must(os.WriteFile(log, data, 0o600))
+	mended, err := journal.Open(w.state+"/intents", journal.Config{MaxBytes: 1 << 20, OnError: func(error) {}})
+	w.must(err)
+	w.must(mended.Close())
+	w.must(os.WriteFile(w.state+"/opening", nil, 0o600)) // what the start that died left
+	w.startExchanger()
+	w.wantPhase(<-first, refresh.PhaseSent, false)
+	w.wantPhase(<-second, refresh.PhaseSent, false)
+	w.wantPosts(2)
+	if _, err := os.Stat(w.state + "/opening"); err == nil {
+		t.Error("a start that went through left its mark")
 	}
 }
 

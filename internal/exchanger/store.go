@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -42,8 +44,12 @@ type store struct {
 	damaged bool // found by open: some of what was journalled may be lost
 }
 
+// openingName is a file that is there from before the journals are opened until the store has its id. Damage is mended, and told, as
+// a journal opens; who finds the file was killed, or failed, in between, and the damage would be known to nobody any more.
+const openingName = "opening"
+
 // openStore takes the state directory for this process. Where its journal was damaged, an intent may be lost: the store
-// then gets a new id, and requests that belong to the old one are refused.
+// then gets a new id, and requests that belong to the old one are refused. So does a store whose last opening was cut short.
 func openStore(cfg Config) (_ *store, err error) {
 	var opened, damaged atomic.Bool
 	onError := func(err error) {
@@ -58,6 +64,10 @@ func openStore(cfg Config) (_ *store, err error) {
 			err = errors.Join(err, s.close())
 		}
 	}()
+	cut, err := beginOpening(cfg.StateDir)
+	if err != nil {
+		return nil, err
+	}
 	s.intents, err = journal.Open(filepath.Join(cfg.StateDir, "intents"), journal.Config{MaxBytes: cfg.MaxBytes, KeepFor: keepMarks, OnError: onError})
 	if err != nil {
 		return nil, err
@@ -67,8 +77,26 @@ func openStore(cfg Config) (_ *store, err error) {
 		return nil, err
 	}
 	opened.Store(true)
-	s.damaged = damaged.Load()
-	return s, s.identify(s.damaged)
+	s.damaged = damaged.Load() || cut
+	if err := s.identify(s.damaged); err != nil {
+		return nil, err
+	}
+	return s, os.Remove(filepath.Join(cfg.StateDir, openingName))
+}
+
+// beginOpening leaves the file that says that the journals are being opened, and reports whether an earlier one is there.
+func beginOpening(dir string) (cut bool, err error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return false, fmt.Errorf("create state directory: %w", err)
+	}
+	f, err := os.OpenFile(filepath.Join(dir, openingName), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return true, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("open state directory: %w", err)
+	}
+	return false, f.Close()
 }
 
 func (s *store) close() (err error) {

@@ -12,6 +12,8 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/spf13/pflag"
 	"github.com/synadia-io/orbit.go/natscontext"
+
+	"github.com/freshetdev/freshet/internal/broker"
 )
 
 // defaultTimeout bounds one connection, and one request of the short commands.
@@ -107,13 +109,13 @@ func (n *NATS) Connect(name string, extra ...nats.Option) (*nats.Conn, error) {
 	if n.Context == "" {
 		nc, err := nats.Connect(n.url(), opts...)
 		if err != nil {
-			return nil, fmt.Errorf("connect to NATS at %s: %w", n.Where(), err)
+			return nil, fmt.Errorf("connect to NATS at %s: %w", n.Where(), broker.Advised(err))
 		}
 		return nc, nil
 	}
 	nc, settings, err := natscontext.Connect(n.Context, opts...)
 	if err != nil {
-		return nil, fmt.Errorf("connect to NATS by context %q: %w", n.Context, withoutURL(err))
+		return nil, fmt.Errorf("connect to NATS by context %q: %w", n.Context, withoutURL(broker.Advised(err)))
 	}
 	if n.JSDomain == "" && n.JSAPIPrefix == "" {
 		n.JSDomain, n.JSAPIPrefix = settings.JSDomain, settings.JSAPIPrefix

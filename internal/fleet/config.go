@@ -20,6 +20,8 @@ type Config struct {
 	Binaries Binaries
 	// NATSConfig is the server's configuration file; see NATSConfig.ConfigFile.
 	NATSConfig string
+	// NATSTLS is what its clients need.
+	NATSTLS TLSFiles
 	// Nodes is how many nats-servers there are; 0: one. More make a cluster, in which each asset is on three of them.
 	Nodes int
 	// Setup are further arguments of freshet setup.

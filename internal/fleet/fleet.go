@@ -92,7 +92,7 @@ func (f *Fleet) startAuth(context.Context) error {
 }
 
 func (f *Fleet) startNATS(ctx context.Context) (err error) {
-	cfg := NATSConfig{Binary: f.cfg.Binaries.NATSServer, Dir: f.cfg.Dir, ConfigFile: f.cfg.NATSConfig}
+	cfg := NATSConfig{Binary: f.cfg.Binaries.NATSServer, Dir: f.cfg.Dir, ConfigFile: f.cfg.NATSConfig, TLS: f.cfg.NATSTLS}
 	if f.cfg.Nodes > 1 {
 		if f.Cluster, err = StartCluster(ctx, cfg, f.cfg.Nodes); err != nil {
 			return err

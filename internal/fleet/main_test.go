@@ -1,6 +1,7 @@
 package fleet_test
 
 import (
+	"cmp"
 	"context"
 	"flag"
 	"fmt"
@@ -102,7 +103,7 @@ func within(t *testing.T, d time.Duration) context.Context {
 // start starts a fleet that ends with the test. Where the test fails, it shows what the processes said last.
 func start(ctx context.Context, t *testing.T, cfg fleet.Config) *fleet.Fleet {
 	t.Helper()
-	cfg.Dir, cfg.Binaries, cfg.NATSConfig = t.TempDir(), programs, natsConfig
+	cfg.Dir, cfg.Binaries, cfg.NATSConfig = t.TempDir(), programs, cmp.Or(cfg.NATSConfig, natsConfig)
 	f, err := fleet.Start(ctx, cfg)
 	must(t, err)
 	t.Cleanup(func() {

@@ -40,7 +40,12 @@ type NATSConfig struct {
 	// FRESHET_<ROLE>_PASSWORD. Address and port in it are overruled; a store directory must not be in it. Empty: JetStream
 	// and no users.
 	ConfigFile string
+	// TLS is what clients need where the configuration has a tls block. Zero: it has none.
+	TLS TLSFiles
 }
+
+// TLSFiles are PEM files: the authority of the server's certificate, and a client's own certificate and key.
+type TLSFiles struct{ CA, Cert, Key string }
 
 // NATS is a nats-server with JetStream on a loopback port, which keeps port, store and passwords over its lives. One
 // goroutine at a time may use it.
@@ -160,6 +165,9 @@ func (n *NATS) connect(url, role string, opts ...nats.Option) (*nats.Conn, error
 	if password, ok := n.passwords[role]; ok {
 		opts = append(opts, nats.UserInfo(role, password), nats.CustomInboxPrefix(inboxPrefix(role)))
 	}
+	if files := n.cfg.TLS; files.CA != "" {
+		opts = append(opts, nats.RootCAs(files.CA), nats.ClientCert(files.Cert, files.Key))
+	}
 	return nats.Connect(url, opts...)
 }
 
@@ -169,6 +177,9 @@ func inboxPrefix(role string) string { return "_INBOX_" + role }
 // As makes a command of ours connect as a role. Passwords go into the environment, where other users do not see them.
 func (n *NATS) As(role string, c Command) Command {
 	c.Env = append(slices.Clone(c.Env), "NATS_URL="+n.URLs())
+	if files := n.cfg.TLS; files.CA != "" {
+		c.Env = append(c.Env, "NATS_CA="+files.CA, "NATS_CERT="+files.Cert, "NATS_KEY="+files.Key)
+	}
 	if password, ok := n.passwords[role]; ok {
 		c.Env = append(c.Env, "NATS_USER="+role, "NATS_PASSWORD="+password)
 		c.Args = append(slices.Clone(c.Args), "--inbox-prefix", inboxPrefix(role))

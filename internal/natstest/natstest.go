@@ -2,7 +2,8 @@
 // same store. Only tests import it.
 //
 // A Server is a nats.InProcessConnProvider: clients connect through it and not through one run of the server, so that
-// they reconnect to whichever run is up. Nothing listens on a port.
+// they reconnect to whichever run is up. Nothing listens on a port, but for a server that speaks TLS: connections inside the process
+// never do.
 //
 // It works in real time and inside a testing/synctest bubble. Two things outlive a bubble, and would be fatal or stand
 // still in the next one: the server's shared clock, therefore a TestMain calls VerifyTestMain, or ats.Register
@@ -14,6 +15,7 @@
 package natstest
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net"
@@ -48,7 +50,10 @@ func New(o Options) *Server {
 	if o.ServerName == "" {
 		o.ServerName = "test"
 	}
-	o.DontListen, o.JetStream, o.NoSigs, o.NoLog = true, true, true, true
+	o.JetStream, o.NoSigs, o.NoLog = true, true, true
+	if o.DontListen = o.TLSConfig == nil; !o.DontListen {
+		o.TLS, o.Host, o.Port = true, "127.0.0.1", cmp.Or(o.Port, server.RANDOM_PORT)
+	}
 	return &Server{opts: o}
 }
 
@@ -81,6 +86,13 @@ func (s *Server) Start() error {
 	defer s.mu.Unlock()
 	s.up = up
 	return nil
+}
+
+// Address is where a server that is up listens, HOST:PORT. Only one with a TLSConfig does.
+func (s *Server) Address() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.up.Addr().String()
 }
 
 // Stop takes the server down and returns when its store is closed. It does nothing to one that is down.

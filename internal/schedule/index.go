@@ -244,7 +244,8 @@ func (x *Index) Unchanged(key string, e Entry) bool {
 	return before.GrantID == e.GrantID && before.Generation == e.Generation && before.Version == e.Version && before.State == e.State && x.at(n).due == p.due
 }
 
-// Begin starts a new reading of all records: Sweep drops what is not seen from here on.
+// Begin starts a new reading of all records: Sweep drops what is not seen from here on. The count goes round after 255 readings, which
+// matters only to an entry that no Sweep came to in all that time: it stays for one reading more.
 func (x *Index) Begin() {
 	x.epoch = max(x.epoch+1, 1) // 0 says that a number is free
 }

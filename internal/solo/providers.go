@@ -3,6 +3,7 @@ package solo
 import (
 	"context"
 	"errors"
+	"reflect"
 	"strings"
 	"time"
 
@@ -24,7 +25,7 @@ const (
 // undiscovered is a provider whose issuer could not be asked yet.
 type undiscovered struct {
 	definition provider.Definition
-	revision   uint64 // of its entry when it was first tried; 0: there was none
+	stored     provider.Entry // what was applied before it was first tried
 }
 
 // providers applies definitions.
@@ -67,15 +68,26 @@ func (n *node) prepare(ctx context.Context, defs []provider.Definition, moveGran
 				continue
 			}
 			n.log.Warn().Str("provider", d.Name).Err(err).Msg("this provider cannot start yet; the others do, and its issuer is asked again")
-			u := undiscovered{definition: d}
-			if _, u.revision, err = p.broker.Provider(ctx, d.Name); err != nil && !errors.Is(err, broker.ErrUnknownProvider) {
+			stored, err := p.stored(ctx, d.Name)
+			if err != nil {
 				return err
 			}
-			later = append(later, u)
+			later = append(later, undiscovered{definition: d, stored: stored})
 		}
 		return nil
 	})
 	return later, err
+}
+
+// stored is a provider's entry as it was applied, zero where there is none. What becomes of its lane is left out: each pause has a
+// revision of its own.
+func (p providers) stored(ctx context.Context, name string) (provider.Entry, error) {
+	e, _, err := p.broker.Provider(ctx, name)
+	if errors.Is(err, broker.ErrUnknownProvider) {
+		return provider.Entry{}, nil
+	}
+	e.Pause, e.RejectionsSince = nil, time.Time{}
+	return e, err
 }
 
 // apply discovers and applies one provider.
@@ -123,10 +135,10 @@ func (n *node) applyLater(ctx context.Context, later []undiscovered, moveGrants 
 // issuer says now makes it one that only a person can mend.
 func (p providers) tryAgain(ctx context.Context, u undiscovered) bool {
 	log := p.log.With().Str("provider", u.definition.Name).Logger()
-	switch _, revision, err := p.broker.Provider(ctx, u.definition.Name); {
-	case err != nil && !errors.Is(err, broker.ErrUnknownProvider):
+	switch stored, err := p.stored(ctx, u.definition.Name); {
+	case err != nil:
 		return false
-	case revision != u.revision:
+	case !reflect.DeepEqual(stored, u.stored):
 		log.Info().Msg("this provider was applied meanwhile")
 		return true
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/freshetdev/freshet/internal/embedded"
 	"github.com/freshetdev/freshet/internal/telemetry"
 	"github.com/freshetdev/freshet/pkg/provider"
+	"github.com/freshetdev/freshet/pkg/seal"
 )
 
 // RunConfig describes `freshet run`. StoreDir is required.
@@ -26,6 +27,8 @@ type RunConfig struct {
 	// Web is where the dashboard and the pages to connect accounts are, a host and a port on loopback. "": nowhere.
 	Web string
 	Log zerolog.Logger
+	// Keys is given the keysets and the files that they come from, to follow those; what it returns is called at the end. Optional.
+	Keys func(grant, access *seal.Keyset, from app.KeysetFiles) (stop func())
 	// Telemetry shows what it does. Optional.
 	Telemetry *telemetry.Telemetry
 	// Ready is told where the environment file and the dashboard, if any, are once everything runs. Optional.
@@ -73,6 +76,9 @@ func Run(ctx context.Context, cfg RunConfig) error {
 	}
 	defer n.server.Shutdown()
 	n.telemetry = cfg.Telemetry
+	if cfg.Keys != nil {
+		defer cfg.Keys(n.grant, n.access, n.keysets)()
+	}
 	later, err := n.prepare(ctx, cfg.Providers, cfg.MoveGrants)
 	if err != nil {
 		return cancelled(ctx, err)

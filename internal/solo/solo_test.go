@@ -17,9 +17,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/rs/zerolog"
 
 	"github.com/freshetdev/freshet/internal/authserver"
+	"github.com/freshetdev/freshet/internal/broker"
 	"github.com/freshetdev/freshet/internal/embedded"
 	"github.com/freshetdev/freshet/internal/solo"
 	"github.com/freshetdev/freshet/pkg/provider"
@@ -221,6 +223,67 @@ func TestRunStartsWithoutAnIssuer(t *testing.T) {
 	if err := <-ended; err != nil {
 		t.Errorf("run: %v", err)
 	}
+}
+
+// TestAPauseKeepsNoProviderFromItsDefinition: while the issuer of a new definition is out of order, the lane of the old one is paused.
+func TestAPauseKeepsNoProviderFromItsDefinition(t *testing.T) {
+	t.Parallel()
+	auth := authserver.New(authserver.Config{})
+	var up atomic.Bool
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if up.Load() {
+			auth.ServeHTTP(w, r)
+			return
+		}
+		w.WriteHeader(http.StatusBadGateway)
+	}))
+	defer srv.Close()
+	old := provider.Definition{Name: "acme", TokenURL: srv.URL + "/token", ClientID: "dev", AuthStyle: provider.AuthNone}
+	changed := provider.Definition{Name: "acme", Issuer: srv.URL, ClientID: "dev", AuthStyle: provider.AuthNone}
+	dir := t.TempDir()
+	run := func(d provider.Definition, meanwhile func(log words, env string)) {
+		log, ready := make(words, 1000), make(chan string, 1)
+		ctx, stop := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() {
+			ended <- solo.Run(ctx, solo.RunConfig{
+				StoreDir: dir, Providers: []provider.Definition{d}, Log: zerolog.New(log), Ready: func(env, _ string) { ready <- env },
+			})
+		}()
+		select {
+		case env := <-ready:
+			meanwhile(log, env)
+		case err := <-ended:
+			t.Fatalf("run: %v", err)
+		}
+		stop()
+		if err := <-ended; err != nil {
+			t.Errorf("run: %v", err)
+		}
+	}
+	run(old, func(words, string) {})
+	run(changed, func(log words, env string) {
+		log.await(t, "acme", "cannot start yet")
+		text, err := os.ReadFile(env)
+		if err != nil {
+			t.Fatal(err)
+		}
+		url, _, _ := strings.Cut(strings.SplitAfter(string(text), "NATS_URL='")[1], "'")
+		nc, err := nats.Connect(url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer nc.Close()
+		b, err := broker.New(nc, broker.Config{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := b.PauseLane(t.Context(), "acme", provider.Pause{By: "operator:eve"}); err != nil {
+			t.Fatal(err)
+		}
+		up.Store(true)
+		log.await(t, "acme", "it is applied")
+	})
 }
 
 func TestRunRefusesHalfAPairOfKeysets(t *testing.T) {

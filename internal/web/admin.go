@@ -66,10 +66,14 @@ func (s *Server) AdminHandler() http.Handler {
 // show the token is left to refuse.
 func (s *Server) guard(next http.Handler, refuse http.HandlerFunc) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		switch status, why := listen.Refuse(req, s.token); {
-		case status == 0, status == http.StatusUnauthorized && s.inSession(req):
+		switch status, why := listen.Refuse(req, s.token); status {
+		case 0:
 			next.ServeHTTP(w, req)
-		case status == http.StatusUnauthorized:
+		case http.StatusUnauthorized:
+			if session := s.inSession(req); session != nil {
+				within(session, next).ServeHTTP(w, req)
+				return
+			}
 			refuse(w, req)
 		default:
 			adminError(w, status, why)
@@ -77,10 +81,13 @@ func (s *Server) guard(next http.Handler, refuse http.HandlerFunc) http.Handler 
 	})
 }
 
-// inSession reports whether a request comes from a browser that has shown the token. Only for the dashboard that is as good: see
-// session.
-func (s *Server) inSession(req *http.Request) bool {
-	return req.Header.Get("Authorization") == "" && req.URL.Path != "/v1/connect-links" && s.signedIn(req, time.Now())
+// inSession returns the session of a browser that has shown the token; nil: it has none. Only for the dashboard that is as good as the
+// token itself.
+func (s *Server) inSession(req *http.Request) context.Context {
+	if req.Header.Get("Authorization") != "" || req.URL.Path == "/v1/connect-links" {
+		return nil
+	}
+	return s.signedIn(req, time.Now())
 }
 
 func (s *Server) refuseProgram(w http.ResponseWriter, _ *http.Request) {

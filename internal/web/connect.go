@@ -186,6 +186,9 @@ func (s *Server) connect(ctx context.Context, v session, answer url.Values) (eve
 	}
 	s.audit.Note(ctx, s.enrolment(c, v.Link, g))
 	stored, err := s.writer.Enroll(ctx, d, c, g)
+	if errors.Is(err, enroll.ErrTaken) || errors.Is(err, enroll.ErrNoRefreshToken) { // refused before anything was written
+		s.spare(ctx, v.Link)
+	}
 	if errors.Is(err, enroll.ErrTaken) {
 		return events.Credential{}, refuse(reasonTaken, nil)
 	}

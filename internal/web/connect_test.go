@@ -108,6 +108,26 @@ func TestAnUnnamedLinkTouchesNoRecordOfUnknownOrigin(t *testing.T) {
 	}
 }
 
+// TestARefusedGrantLeavesTheLinkGood: nothing was stored, so the person can try again when the cause is gone, and then no more.
+func TestARefusedGrantLeavesTheLinkGood(t *testing.T) {
+	t.Parallel()
+	c := newTown(t)
+	bob := events.Credential{Provider: "acme", Account: "id-of-bob"}
+	c.come(c.link(`{"provider":"acme","account":"id-of-bob","identity":"*"}`), "alice")
+	link := c.link(`{"provider":"acme"}`)
+	if s := c.come(link, "bob"); s.status != http.StatusBadRequest {
+		t.Fatalf("somebody else's account: %d", s.status)
+	}
+	_, err := c.writer.Tombstone(t.Context(), bob, refresh.StateRevoked)
+	c.must(err)
+	if s := c.come(link, "bob"); s.status != http.StatusOK {
+		t.Fatalf("the same link: %d %s", s.status, s.body)
+	}
+	if s := c.get(c.browser(), link); s.status == http.StatusOK || c.generation("id-of-bob") != 2 {
+		t.Errorf("a link that was used: %d, generation %d", s.status, c.generation("id-of-bob"))
+	}
+}
+
 func TestReturn(t *testing.T) {
 	t.Parallel()
 	c := newTown(t)

@@ -108,7 +108,7 @@ func (l link) markLife(now time.Time) time.Duration {
 
 // use marks a link as used, once.
 func (s *Server) use(ctx context.Context, l link) error {
-	err := s.broker.CreateEnrollment(ctx, l.usedKey(), nil, l.markLife(time.Now()))
+	err := s.broker.MarkEnrollment(ctx, l.usedKey(), l.markLife(time.Now()))
 	if errors.Is(err, refresh.ErrConflict) {
 		return refuse(reasonLinkUsed, nil)
 	}
@@ -116,6 +116,14 @@ func (s *Server) use(ctx context.Context, l link) error {
 		return refuse(reasonNATS, err)
 	}
 	return nil
+}
+
+// spare makes a link that is marked as used good again: nothing was stored for it. Who holds the mark does it, so a link is still used
+// once. Where that fails the link stays used.
+func (s *Server) spare(ctx context.Context, l link) {
+	if err := s.broker.ReleaseEnrollment(ctx, l.usedKey()); err != nil {
+		s.log.Warn().Err(err).Str("link", l.ID).Msg("a link that nothing was stored for stays used: make another one")
+	}
 }
 
 // checkReturnURL says what is wrong with an address to send a person to.

@@ -10,6 +10,7 @@ import (
 	"github.com/rs/zerolog"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/freshetdev/freshet/internal/app"
 	"github.com/freshetdev/freshet/internal/audit"
 	"github.com/freshetdev/freshet/internal/broker"
 	"github.com/freshetdev/freshet/internal/enroll"
@@ -35,6 +36,7 @@ type Server struct {
 	log       zerolog.Logger
 	quiet     quiet
 	audit     *audit.Log
+	sessions  adminSessions
 }
 
 // New returns a Server whose listeners are somebody else's. cfg.PublicURL is required; who may reach AdminHandler, and that the
@@ -64,8 +66,9 @@ func normalURL(address string) string {
 	return strings.TrimSuffix(address, "/")
 }
 
-// Close closes the connections to providers that carry no request.
+// Close closes the connections to providers that carry no request, and ends the sessions of the admin listener.
 func (s *Server) Close() {
+	s.sessions.close()
 	s.exchange.CloseIdle()
 	s.asker.CloseIdle()
 }
@@ -98,6 +101,7 @@ func Run(ctx context.Context, cfg Config) error {
 	defer s.Close()
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return cfg.Broker.RunClock(ctx) })
+	g.Go(func() error { return app.SayRefusals(ctx, cfg.Broker.Conn(), cfg.Log) })
 	s.awaitClock(ctx)
 	if s.dashboard != nil {
 		g.Go(func() error { return s.dashboard.Run(ctx) })

@@ -1,13 +1,17 @@
 package web
 
 import (
+	"context"
 	"crypto/hmac"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
+	"maps"
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/freshetdev/freshet/pkg/seal"
@@ -23,40 +27,116 @@ const (
 	maxSignIn = 4 << 10
 )
 
-// adminCookie is what a session's cookie is called. __Host- keeps every other host from setting it, and wants TLS; without TLS the
-// listener is on loopback.
-func adminCookie(req *http.Request) string {
-	if req.TLS != nil {
-		return "__Host-freshet-admin"
-	}
-	return "freshet-admin"
+// The names of a session's cookie. __Host- keeps every other host from setting it, and wants https; without that the listener is on
+// loopback.
+const (
+	secureCookie = "__Host-freshet-admin"
+	plainCookie  = "freshet-admin"
+)
+
+// byHTTPS reports whether the browser that posts a form came by https: to us, or to a proxy before us, of which the origin tells.
+func byHTTPS(req *http.Request) bool {
+	return req.TLS != nil || strings.HasPrefix(req.Header.Get("Origin"), "https://")
 }
 
-// ticket is a cookie's value: when the session ends, and a proof that somebody showed the token. Every instance with that token
-// takes it, none keeps it, and another token ends all sessions.
-func (s *Server) ticket(ends time.Time) string {
-	until := strconv.FormatInt(ends.Unix(), 10)
+// ticket is a cookie's value: when the session ends, what tells it from others, and a proof that somebody showed the token. Every
+// instance with that token takes it, none keeps it, and another token ends all sessions.
+func (s *Server) ticket(ends time.Time, id string) string {
+	until := strconv.FormatInt(ends.Unix(), 10) + "." + id
 	mac := hmac.New(sha256.New, []byte(s.token.Reveal()))
 	_, _ = mac.Write([]byte("freshet admin session " + until)) // never fails
 	return until + "." + base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
 }
 
-// signedIn reports whether a browser has shown the token.
-func (s *Server) signedIn(req *http.Request, now time.Time) bool {
-	cookie, err := req.Cookie(adminCookie(req))
-	if err != nil {
-		return false
+// signedIn returns the session of a browser that has shown the token; nil: it has none, or none any more.
+func (s *Server) signedIn(req *http.Request, now time.Time) context.Context {
+	for _, name := range []string{secureCookie, plainCookie} {
+		cookie, err := req.Cookie(name)
+		if err != nil || name == plainCookie && req.TLS != nil {
+			continue
+		}
+		parts := strings.SplitN(cookie.Value, ".", 3)
+		if len(parts) != 3 {
+			continue
+		}
+		unix, err := strconv.ParseInt(parts[0], 10, 64)
+		ends := time.Unix(unix, 0)
+		if err == nil && now.Before(ends) && hmac.Equal([]byte(cookie.Value), []byte(s.ticket(ends, parts[1]))) {
+			return s.sessions.of(cookie.Value, ends, now)
+		}
 	}
-	until, _, _ := strings.Cut(cookie.Value, ".")
-	unix, err := strconv.ParseInt(until, 10, 64)
-	ends := time.Unix(unix, 0)
-	return err == nil && now.Before(ends) && hmac.Equal([]byte(cookie.Value), []byte(s.ticket(ends)))
+	return nil
 }
 
-func (s *Server) session(req *http.Request, value string, life time.Duration) *http.Cookie {
+// adminSessions are the sessions that this process has seen. Each is a context that ends with it, at its time or when somebody signs
+// out here, so that what is still being sent ends too. mu guards the map, which only those grow who have shown the token.
+type adminSessions struct {
+	mu   sync.Mutex
+	seen map[string]adminSession // by ticket
+}
+
+type adminSession struct {
+	over context.Context
+	end  context.CancelFunc
+	ends time.Time
+}
+
+// of returns the session of a ticket that was checked; nil: it is over.
+func (a *adminSessions) of(ticket string, ends, now time.Time) context.Context {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	s, ok := a.seen[ticket]
+	if !ok {
+		maps.DeleteFunc(a.seen, func(_ string, s adminSession) bool { return now.After(s.ends) })
+		if a.seen == nil {
+			a.seen = make(map[string]adminSession)
+		}
+		s.ends = ends
+		s.over, s.end = context.WithDeadline(context.Background(), ends)
+		a.seen[ticket] = s
+	}
+	if s.over.Err() != nil {
+		return nil
+	}
+	return s.over
+}
+
+// end ends the sessions of a request's cookies.
+func (a *adminSessions) end(req *http.Request) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, c := range req.Cookies() {
+		if s, ok := a.seen[c.Value]; ok {
+			s.end()
+		}
+	}
+}
+
+// close ends all.
+func (a *adminSessions) close() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, s := range a.seen {
+		s.end()
+	}
+}
+
+// within serves a request until its session is over.
+func within(session context.Context, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		ctx, cancel := context.WithCancel(req.Context())
+		defer cancel()
+		defer context.AfterFunc(session, cancel)()
+		next.ServeHTTP(w, req.WithContext(ctx))
+	})
+}
+
+func sessionCookie(secure bool, value string, life time.Duration) *http.Cookie {
 	c := &http.Cookie{
-		Name: adminCookie(req), Value: value, Path: "/", MaxAge: int(life / time.Second), Secure: req.TLS != nil, HttpOnly: true,
-		SameSite: http.SameSiteStrictMode,
+		Name: plainCookie, Value: value, Path: "/", MaxAge: int(life / time.Second), Secure: secure, HttpOnly: true, SameSite: http.SameSiteStrictMode,
+	}
+	if secure {
+		c.Name = secureCookie
 	}
 	if life <= 0 {
 		c.MaxAge = -1
@@ -87,13 +167,16 @@ func (s *Server) signIn(w http.ResponseWriter, req *http.Request) {
 		s.writeSignIn(w, http.StatusUnauthorized, "That is not the token.")
 		return
 	}
-	http.SetCookie(w, s.session(req, s.ticket(time.Now().Add(signedInFor)), signedInFor))
+	http.SetCookie(w, sessionCookie(byHTTPS(req), s.ticket(time.Now().Add(signedInFor), rand.Text()), signedInFor))
 	w.Header().Set("Location", "/")
 	w.WriteHeader(http.StatusSeeOther)
 }
 
+// signOut ends a browser's session. Where several instances serve, the others learn of it no more than that the cookie is gone.
 func (s *Server) signOut(w http.ResponseWriter, req *http.Request) {
-	http.SetCookie(w, s.session(req, "", 0))
+	s.signedIn(req, time.Now()) // one that this process has not seen is ended as well
+	s.sessions.end(req)
+	http.SetCookie(w, sessionCookie(byHTTPS(req), "", 0))
 	w.Header().Set("Location", signInPath)
 	w.WriteHeader(http.StatusSeeOther)
 }

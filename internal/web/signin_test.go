@@ -98,4 +98,56 @@ func TestSignInCookie(t *testing.T) {
 			t.Errorf("another site signs somebody in: %d", w.Code)
 		}
 	}
+	req := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "http://127.0.0.1:8481/sign-in", strings.NewReader("token=a-long-admin-token"))
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	req.Header.Set("Sec-Fetch-Site", "same-origin")
+	req.Header.Set("Origin", "https://admin.example.com")
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, req)
+	if got := w.Header().Get("Set-Cookie"); !strings.HasPrefix(got, "__Host-freshet-admin=") || !strings.Contains(got, "; Secure") {
+		t.Errorf("behind a proxy that ends TLS: %s", got)
+	}
+}
+
+// TestWhatIsBeingSentEndsWithTheSession: a page that is open in one window is not fed on after somebody signed out in another, and the
+// cookie is good for nothing any more.
+func TestWhatIsBeingSentEndsWithTheSession(t *testing.T) {
+	t.Parallel()
+	c := newTown(t)
+	live := http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		w.WriteHeader(http.StatusOK)
+		_ = http.NewResponseController(w).Flush()
+		if req.URL.Path == "/live" {
+			<-req.Context().Done()
+		}
+	})
+	srv := httptest.NewServer(c.server(web.Config{AdminToken: seal.NewSecret("a-long-admin-token"), Dashboard: show(live)}).AdminHandler())
+	t.Cleanup(srv.Close)
+	browser := &http.Client{Transport: srv.Client().Transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	ask := func(method, path, body string, cookie *http.Cookie) *http.Response {
+		req, err := http.NewRequestWithContext(t.Context(), method, srv.URL+path, strings.NewReader(body))
+		c.must(err)
+		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		if cookie != nil {
+			req.AddCookie(cookie)
+		}
+		resp, err := browser.Do(req)
+		c.must(err)
+		t.Cleanup(func() { resp.Body.Close() })
+		return resp
+	}
+	var cookies [2]*http.Cookie
+	for i := range cookies {
+		cookies[i] = ask(http.MethodPost, "/sign-in", "token=a-long-admin-token", nil).Cookies()[0]
+	}
+	stream := ask(http.MethodGet, "/live", "", cookies[0])
+	ask(http.MethodPost, "/sign-out", "", cookies[0])
+	if _, err := io.Copy(io.Discard, stream.Body); err != nil {
+		t.Errorf("the stream: %v", err)
+	}
+	for i, want := range []int{http.StatusUnauthorized, http.StatusOK} {
+		if got := ask(http.MethodGet, "/", "", cookies[i]).StatusCode; got != want {
+			t.Errorf("session %d: %d, want %d", i+1, got, want)
+		}
+	}
 }

@@ -71,6 +71,31 @@ func TestAWorkerRemembersWhatItCommitted(t *testing.T) {
 	}
 }
 
+// TestAWorkerForgetsWhatItCommittedBeforeTheStoreWasSetBack: the connection breaks and stands again between the store's answer and the
+// look at the epoch. The store may have lost the record since.
+func TestAWorkerForgetsWhatItCommittedBeforeTheStoreWasSetBack(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		c := w.enrol("acme/alice")
+		var epoch uint64
+		var looks int
+		k := w.worker("w1", remembers(w, &epoch, &looks), func(cfg *refresh.Config) {
+			cfg.Step = func(s refresh.Step) {
+				if s == refresh.StepCommitted {
+					epoch++
+				}
+			}
+		})
+		for range 2 {
+			w.untilDue(c)
+			looks = 0
+			wantResult(t, k.Do(w.ctx, c, w.scheduled(c)), refresh.VerdictAck, refresh.ClassOK)
+		}
+		if looks != 1 {
+			t.Errorf("looked %d times, want once", looks)
+		}
+	})
+}
+
 // untilDue lets time pass.
 func (w *world) untilDue(c events.Credential) { time.Sleep(w.record(c).Record.RefreshAt.Sub(w.Now())) }
 

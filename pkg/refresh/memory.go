@@ -44,14 +44,22 @@ func (m *memory) take(key string) (e memento, ok bool) {
 	return e, ok
 }
 
-// remember keeps a record that was just committed.
-func (e *Engine) remember(key string, s Stored) {
+// epoch is that of the store now; 0 where nobody counts.
+func (e *Engine) epoch() uint64 {
+	if e.cfg.Epoch == nil {
+		return 0
+	}
+	return e.cfg.Epoch()
+}
+
+// remember keeps a record that was just committed. epoch is that of before the write: in a later one the store may have forgotten it.
+func (e *Engine) remember(key string, s Stored, epoch uint64) {
 	r := &s.Record
 	if e.cfg.Epoch == nil || len(r.Access)+len(r.Grant)+len(r.Meta) > memoryLargest || len(r.unknown) > 0 {
 		return
 	}
 	s.StoredAt = e.cfg.Now() // NATS has given it another one, which counts only where there is a claim
-	e.memory.put(key, memento{stored: s, epoch: e.cfg.Epoch()})
+	e.memory.put(key, memento{stored: s, epoch: epoch})
 }
 
 // recollect returns a record as this engine committed it, if the job knows of none that is newer.

@@ -180,6 +180,7 @@ func (st *settlement) commit(ctx context.Context, cur Stored) (settled bool, err
 		return false, err
 	}
 	st.engine.at(StepCommit)
+	epoch := st.engine.epoch()
 	rev, err := st.engine.cfg.Store.Put(ctx, Write{Record: next, Revision: cur.Revision})
 	for shrunk := 0; errors.Is(err, ErrTooLarge) && shrink(&next, shrunk); shrunk++ {
 		rev, err = st.engine.cfg.Store.Put(ctx, Write{Record: next, Revision: cur.Revision})
@@ -189,7 +190,7 @@ func (st *settlement) commit(ctx context.Context, cur Stored) (settled bool, err
 	}
 	st.engine.at(StepCommitted)
 	if st.judged.Class == ClassOK {
-		st.engine.remember(st.outcome.Key, Stored{Record: next, Revision: rev})
+		st.engine.remember(st.outcome.Key, Stored{Record: next, Revision: rev}, epoch)
 	}
 	return st.tell(ctx, Stored{Record: next, Revision: rev})
 }

@@ -82,6 +82,7 @@ func TestTokenForDoesNotAskForWhatNoTokenHas(t *testing.T) {
 	t.Parallel()
 	b, c := setup(t, tokens.Config{Wait: patience})
 	r := record("alice")
+	r.Last = &refresh.Last{Outcome: refresh.ClassOK, Reason: events.ReasonScheduled}
 	b.put(r, access(1))
 	l := b.newLane("")
 	for _, least := range []time.Duration{r.ExpiresAt.Sub(r.IssuedAt), 24 * time.Hour} {
@@ -116,6 +117,22 @@ func TestTokenForSaysThatTheLaneIsPaused(t *testing.T) {
 			t.Errorf("asked %d times", n)
 		}
 	})
+}
+
+// TestTokenForAsksForTheSuccessorOfAnImportedToken, of whose life the import saw what was left.
+func TestTokenForAsksForTheSuccessorOfAnImportedToken(t *testing.T) {
+	t.Parallel()
+	b, c := setup(t, tokens.Config{Wait: patience})
+	r := record("alice")
+	r.ExpiresAt = r.IssuedAt.Add(10 * time.Minute)
+	r.Last = &refresh.Last{Outcome: refresh.ClassOK, Reason: events.ReasonEnrolled}
+	b.put(r, access(1))
+	next := r
+	next.ExpiresAt = r.IssuedAt.Add(time.Hour)
+	refreshes := b.newLane("").work(next)
+	if tok, err := c.TokenFor(t.Context(), "acme/alice", 30*time.Minute); err != nil || tok.Version != 2 || refreshes.Load() != 1 {
+		t.Errorf("version %d, %v, %d refreshes", tok.Version, err, refreshes.Load())
+	}
 }
 
 func TestTokenForAsksWhenTheTokenIsTooShort(t *testing.T) {

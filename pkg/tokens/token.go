@@ -27,7 +27,7 @@ type Token struct {
 	// not secret.
 	Meta json.RawMessage
 
-	life time.Duration // from its issue to its end; 0: not known, or no end
+	life time.Duration // from its issue to its end; 0: not known, as of one that was imported, or no end
 }
 
 // OAuth2 returns the token in the form that golang.org/x/oauth2 and its users take. Its Extra method finds the
@@ -92,7 +92,7 @@ func read(keys refresh.Keys, c events.Credential, r *refresh.Record, now time.Ti
 		Credential: c, AccessToken: access, TokenType: r.TokenType, ExpiresAt: r.ExpiresAt, Scopes: r.Scopes,
 		Generation: r.Generation, Version: r.Version, Meta: r.Meta,
 	}
-	if !r.ExpiresAt.IsZero() && !r.IssuedAt.IsZero() {
+	if !r.ExpiresAt.IsZero() && !r.IssuedAt.IsZero() && refreshed(r) {
 		t.life = r.ExpiresAt.Sub(r.IssuedAt)
 	}
 	out := reading{
@@ -127,3 +127,9 @@ func (r reading) known() bool { return !r.token.AccessToken.IsZero() }
 
 // unanswered reports whether the bucket gave no answer at all.
 func (r reading) unanswered() bool { return errors.Is(r.err, ErrUnavailable) }
+
+// refreshed reports whether the token comes from a refresh. Of one that was imported nobody knows how old it was by then, and what is
+// left of its life says nothing about that of the next one.
+func refreshed(r *refresh.Record) bool {
+	return r.Last != nil && r.Last.Outcome == refresh.ClassOK && r.Last.Reason != events.ReasonEnrolled
+}
