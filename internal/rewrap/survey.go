@@ -150,7 +150,7 @@ func (s *Survey) AddJournal(stateDir string) error {
 			}
 		}
 		if err != nil {
-			return err
+			return fmt.Errorf("state directory %s: %w", stateDir, err)
 		}
 		for _, a := range found.Aside {
 			s.sealed(PlaceAside, a.Key+" in "+stateDir, a.Data)
