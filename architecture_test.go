@@ -149,6 +149,22 @@ func TestImportsGoOneWay(t *testing.T) {
 	}
 }
 
+// TestEveryRoomIsOnThePage: whoever reads docs/architecture.md finds each package there, one below another by its last name.
+func TestEveryRoomIsOnThePage(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile("docs/architecture.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := func(name string) bool { return strings.Contains(string(page), "`"+name+"`") }
+	for _, r := range rooms {
+		below := named(filepath.Dir(r.path)) && named(filepath.Base(r.path))
+		if !named(r.path) && !below && !strings.HasPrefix(r.path, "cmd/") {
+			t.Errorf("docs/architecture.md does not say what lives in %s", r.path)
+		}
+	}
+}
+
 // importFault says why the room may not import a path; "" when it may.
 func importFault(own int, imp string) string {
 	if inside, ok := strings.CutPrefix(imp, module); ok {

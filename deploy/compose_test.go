@@ -39,6 +39,7 @@ type service struct {
 	CapDrop     []string              `yaml:"cap_drop"`
 	SecurityOpt []string              `yaml:"security_opt"`
 	StopGrace   string                `yaml:"stop_grace_period"`
+	NetworkMode string                `yaml:"network_mode"`
 }
 
 type build struct {
@@ -95,7 +96,7 @@ func (s service) stays() bool { return s.Restart == "unless-stopped" }
 func TestComposeHasTheWholeFleet(t *testing.T) {
 	t.Parallel()
 	c := readCompose(t)
-	want := []string{"apply", "nats", "scheduler", "setup", "worker-1", "worker-2"}
+	want := []string{"apply", "nats", "scheduler", "setup", "web", "worker-1", "worker-2"}
 	if got := slices.Sorted(maps.Keys(c.Services)); !slices.Equal(got, want) {
 		t.Fatalf("services %v, want %v", got, want)
 	}
@@ -135,6 +136,31 @@ func TestComposeStartsInOrderAndComesBack(t *testing.T) {
 				t.Errorf("%s waits until %s is %s, which never comes", name, on, d.Condition)
 			case d.Condition != whenHealthy && d.Condition != whenDone:
 				t.Errorf("%s waits for %s on condition %q", name, on, d.Condition)
+			}
+		}
+	}
+}
+
+// Whoever shares the host's network listens on its loopback alone, and reaches NATS where it is published there.
+func TestComposeOpensNothingToOthers(t *testing.T) {
+	t.Parallel()
+	c := readCompose(t)
+	for name, s := range c.Services {
+		for _, p := range s.Ports {
+			if !strings.HasPrefix(p, "127.0.0.1:") {
+				t.Errorf("%s publishes %s", name, p)
+			}
+		}
+		if s.NetworkMode == "" {
+			continue
+		}
+		address := strings.TrimPrefix(s.Environment["NATS_URL"], "nats://")
+		if s.NetworkMode != "host" || !slices.Contains(c.Services["nats"].Ports, address+":4222") {
+			t.Errorf("%s: network %s, NATS at %s", name, s.NetworkMode, address)
+		}
+		for i, arg := range s.Command {
+			if strings.HasSuffix(arg, "listen") && !strings.HasPrefix(s.Command[i+1], "127.0.0.1:") {
+				t.Errorf("%s: %s %s", name, arg, s.Command[i+1])
 			}
 		}
 	}
@@ -214,7 +240,7 @@ func TestComposeGivesEachProcessItsOwnUser(t *testing.T) {
 		}
 	}
 	for name, want := range map[string]string{
-		"setup": "operator", "apply": "operator", "scheduler": "scheduler", "worker-1": "worker", "worker-2": "worker",
+		"setup": "operator", "apply": "operator", "scheduler": "scheduler", "worker-1": "worker", "worker-2": "worker", "web": "enroller",
 	} {
 		s := c.Services[name]
 		if s.Environment["NATS_USER"] != want || s.Environment["NATS_PASSWORD"] != passwordReference(want) {

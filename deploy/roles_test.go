@@ -355,7 +355,7 @@ func (w *world) remove(role string, c events.Credential) {
 func (w *world) keepAndRestore(b *broker.Broker) {
 	w.t.Helper()
 	dir := filepath.Join(w.t.TempDir(), "backup")
-	m, err := backup.Take(w.t.Context(), b, dir)
+	m, err := backup.Take(w.t.Context(), b, dir, nil)
 	w.must(err)
 	nc, err := nats.Connect("", append(broker.ConnectOptions(broker.ConnectHooks{}), nats.InProcessServer(natstest.Run(w.t, natstest.Options{})))...)
 	w.must(err)

@@ -27,7 +27,7 @@ func TestComposeCommandsWorkTogether(t *testing.T) {
 	}
 	live, _ := w.subscribe()
 	var processes []*process
-	for _, name := range []string{"scheduler", "worker-1", "worker-2"} {
+	for _, name := range []string{"scheduler", "worker-1", "worker-2", "web"} {
 		processes = append(processes, h.start(name))
 	}
 	carol := w.importExpired("carol")
@@ -81,7 +81,8 @@ func (h *host) writeProviders() {
 // here puts what there is on this machine in the place of what there is in a container.
 func (h *host) here(service, value string) string {
 	pairs := []string{
-		"nats://nats:4222", h.server.ClientURL(), "/run/secrets/grant_keyset", h.keysets.Grant,
+		"nats://nats:4222", h.server.ClientURL(), "nats://127.0.0.1:4222", h.server.ClientURL(), "127.0.0.1:8480", "127.0.0.1:0",
+		"127.0.0.1:8481", "127.0.0.1:0", "/run/secrets/grant_keyset", h.keysets.Grant,
 		"/run/secrets/access_keyset", h.keysets.Access, "/providers.yaml", h.providersFile(),
 		"/state", filepath.Join(h.dir, service),
 	}

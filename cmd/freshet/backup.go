@@ -19,11 +19,13 @@ import (
 )
 
 func (c *cli) backupCommand() *cobra.Command {
+	var progress bool
 	cmd := c.command("backup DIR", "Keep the records and providers as they are now", `  freshet backup ./backup-2026-03-01`, cobra.ExactArgs(1))
 	cmd.Long = `Keep the records and provider definitions as they are now, as snapshots of their streams, in a new directory.
 
 Everything goes on meanwhile. What is secret stays sealed: without the keysets, which are not in it, a backup is worth nothing,
 to you neither. Jobs and events are not kept: jobs are made anew.`
+	cmd.Flags().BoolVar(&progress, "progress", flags.IsTerminal(c.err), progressUsage)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		b, closeConn, err := c.connect()
 		if err != nil {
@@ -32,7 +34,17 @@ to you neither. Jobs and events are not kept: jobs are made anew.`
 		defer closeConn()
 		c.measureClock(cmd.Context(), b)
 		c.note(cmd.Context(), b, saying(audit.BackedUp, "to %s", args[0]))
-		m, err := backup.Take(cmd.Context(), b, args[0])
+		var tell func(int64)
+		if progress {
+			fmt.Fprintln(c.err, "the server compares the checksums of all records first")
+			soon := pace()
+			tell = func(bytes int64) {
+				if soon() {
+					fmt.Fprintf(c.err, "%d MB so far\n", bytes>>20)
+				}
+			}
+		}
+		m, err := backup.Take(cmd.Context(), b, args[0], tell)
 		if err != nil {
 			return err
 		}
@@ -55,7 +67,7 @@ the provider, asked by introspection, calls it active. Those that were spent end
 It needs both keysets, and assets that are set up. It may be stopped at any time, and goes on from there when it is run again.`
 	c.keys.Register(cmd.Flags())
 	cmd.Flags().IntVar(&cfg.AtOnce, "at-once", 16, "how many records are written at the same time")
-	cmd.Flags().BoolVar(&progress, "progress", flags.IsTerminal(c.err), "say now and then how far it is; by default where somebody watches")
+	cmd.Flags().BoolVar(&progress, "progress", flags.IsTerminal(c.err), progressUsage)
 	cmd.RunE = func(cmd *cobra.Command, args []string) (err error) {
 		if cfg.AtOnce < 1 {
 			return usage(fmt.Errorf("--at-once %d: want at least 1", cfg.AtOnce))
@@ -67,7 +79,7 @@ It needs both keysets, and assets that are set up. It may be stopped at any time
 			return err
 		}
 		if progress {
-			cfg.Progress = c.restoreProgress()
+			cfg.Progress = c.restoreProgress(cfg.Manifest)
 		}
 		return c.restore(cmd.Context(), args[0], cfg)
 	}
@@ -135,13 +147,29 @@ func scratch(names events.Names) (b *broker.Broker, end func(), err error) {
 	return b, func() { nc.Close(); stop() }, nil
 }
 
-// restoreProgress says how far it is as often as people want to know. It is called by one goroutine at a time.
-func (c *cli) restoreProgress() func(backup.Counts) {
+// progressUsage explains --progress.
+const progressUsage = "say now and then how far it is; by default where somebody watches"
+
+// pace says yes as often as people want to know how far something is. The function is for one goroutine at a time.
+func pace() func() bool {
 	last := time.Now()
+	return func() bool {
+		now := time.Now()
+		if now.Sub(last) < progressEvery {
+			return false
+		}
+		last = now
+		return true
+	}
+}
+
+// restoreProgress says that the backup is being opened, and then how many records are done.
+func (c *cli) restoreProgress(m backup.Manifest) func(backup.Counts) {
+	fmt.Fprintf(c.err, "opening a backup of %d records\n", m.Tokens.Messages)
+	soon := pace()
 	return func(n backup.Counts) {
-		if now := time.Now(); now.Sub(last) >= progressEvery {
-			last = now
-			fmt.Fprintf(c.err, "%d records so far\n", n.Records)
+		if soon() {
+			fmt.Fprintf(c.err, "%d of %d records so far\n", n.Records, m.Tokens.Messages)
 		}
 	}
 }

@@ -22,6 +22,7 @@ func (c *cli) doctorCommand() *cobra.Command {
 	var cfg doctor.Config
 	var asJSON bool
 	var role string
+	var dashboard bool
 	cmd := c.command("doctor", "Look whether everything is well, and say what to do", `  freshet doctor
   freshet doctor --monitor http://localhost:8222 --state-dir ./state
   freshet doctor --role worker --inbox-prefix _INBOX_worker
@@ -39,13 +40,14 @@ not tried, because somebody would notice.`
 	fs.StringVar(&cfg.Scope.Provider, "provider", "", "look at this provider alone")
 	fs.StringVar(&cfg.Scope.Tenant, "tenant", "", "with --role: for a user that is narrowed to this tenant")
 	fs.StringVar(&cfg.Scope.Durable, "durable", "", "with --role subscriber: the one durable that a narrowed user may use")
+	fs.BoolVar(&dashboard, "dashboard", true, "with --role enroller: for a user of freshet web that shows the dashboard")
 	fs.StringSliceVar(&cfg.Monitors, "monitor", nil, "`address` of a monitoring port of NATS, http://HOST:8222, once for each server: it tells the sync policy")
 	fs.StringSliceVar(&cfg.StateDirs, "state-dir", nil, "state `directory` of a worker or exchanger on this machine, also of one that runs")
 	fs.BoolVar(&cfg.Offline, "offline", false, "ask no provider")
 	fs.BoolVar(&asJSON, "json", false, "print JSON lines")
 	offerWords(cmd, "role", permissions.Roles())
 	cmd.RunE = func(cmd *cobra.Command, _ []string) (err error) {
-		cfg.Role = permissions.Role(role)
+		cfg.Role, cfg.Scope.NoDashboard = permissions.Role(role), !dashboard
 		if cfg.Scope.Names, err = c.common.Names(); err != nil {
 			return err
 		}

@@ -37,7 +37,7 @@ A bad line is reported with its number and the rest goes on; the exit code is th
 	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "look at every line, print what would be done and write nothing")
 	cmd.Flags().StringVar(&format, "format", "", "jsonl or csv; by default csv for a FILE whose name ends in .csv")
 	c.keys.Register(cmd.Flags())
-	cmd.Flags().BoolVar(&progress, "progress", flags.IsTerminal(c.err), "say now and then how far it is; by default where somebody watches")
+	cmd.Flags().BoolVar(&progress, "progress", flags.IsTerminal(c.err), progressUsage)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		how, err := importFormat(format, args)
 		if err != nil {

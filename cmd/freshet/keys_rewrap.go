@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -40,7 +39,7 @@ themselves.
 	fs.BoolVar(&verify, "verify", false, "list what still needs a key that does not seal any more, and write nothing")
 	fs.BoolVar(&dryRun, "dry-run", false, "say what would be rewrapped and write nothing")
 	fs.IntVar(&cfg.AtOnce, "at-once", 16, "how many records are written at the same time")
-	fs.BoolVar(&progress, "progress", flags.IsTerminal(c.err), "say now and then how far it is; by default where somebody watches")
+	fs.BoolVar(&progress, "progress", flags.IsTerminal(c.err), progressUsage)
 	fs.StringArrayVar(&stateDirs, "state-dir", nil, "with --verify: "+stateDirUsage)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) (err error) {
 		switch {
@@ -91,10 +90,9 @@ func (c *cli) rewrap(ctx context.Context, cfg rewrap.Config) error {
 
 // rewrapProgress says how far it is as often as people want to know. It is called by one goroutine at a time.
 func (c *cli) rewrapProgress() func(rewrap.Counts) {
-	last := time.Now()
+	soon := pace()
 	return func(n rewrap.Counts) {
-		if now := time.Now(); now.Sub(last) >= progressEvery {
-			last = now
+		if soon() {
 			fmt.Fprintf(c.err, "%d records looked at, %d rewrapped so far\n", n.Seen, n.Records)
 		}
 	}

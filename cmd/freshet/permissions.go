@@ -14,6 +14,7 @@ import (
 func (c *cli) permissionsCommand() *cobra.Command {
 	var scope permissions.Scope
 	var role, format, namespace string
+	var dashboard bool
 	cmd := &cobra.Command{
 		Use: "permissions", Short: "Print what each role may do on NATS",
 		Long: `Print the NATS permissions of a role, or of all roles with their accounts: as configuration of nats-server, as commands of nsc,
@@ -33,11 +34,13 @@ so its clients need --inbox-prefix _INBOX_USER as well.`,
 	fs.StringVar(&scope.Tenant, "tenant", "", "for accounts at and below this path alone; needs --provider")
 	fs.StringVar(&scope.User, "user", "", "`name` of the NATS user, with --role; default: the role")
 	fs.StringVar(&scope.Durable, "durable", "", "`name` of the durable consumer of a subscriber that is narrowed")
+	fs.BoolVar(&dashboard, "dashboard", true, "with what the dashboard of freshet web reads, the list of all credentials among it")
 	fs.StringVar(&namespace, "namespace", "", "prefix of every stream, bucket and subject")
 	flags.Own(fs, "namespace")
 	offerWords(cmd, "role", permissions.Roles())
 	offerWords(cmd, "format", permissions.Formats())
 	cmd.RunE = func(*cobra.Command, []string) (err error) {
+		scope.NoDashboard = !dashboard
 		if scope.Names, err = events.NewNames(namespace); err != nil {
 			return err
 		}

@@ -20,8 +20,14 @@ import (
 	"github.com/freshetdev/freshet/pkg/refresh"
 )
 
+// pages is what freshet web serves.
+type pages struct {
+	web.Config
+	board bool // the dashboard too
+}
+
 func (c *cli) webCommand() *cobra.Command {
-	var cfg web.Config
+	var cfg pages
 	var tokenFile string
 	var shows flags.Telemetry
 	cmd := c.command("web", "Let many people connect their accounts in a browser", `  freshet web
@@ -44,7 +50,8 @@ as well, is on loopback; beyond it, it needs TLS, and a token or client certific
 	fs.StringVar(&cfg.Admin.KeyFile, "admin-tls-key", "", "`file` with its key")
 	fs.StringVar(&cfg.Admin.ClientCAFile, "admin-client-ca", "", "`file` with the authorities of the client certificates that --admin-listen asks for")
 	fs.StringVar(&tokenFile, "admin-token-file", "", "`file` with the token that --admin-listen asks for, of 16 characters or more")
-	flags.Own(fs, "listen", "public-url", "tls-cert", "tls-key", "admin-listen", "admin-tls-cert", "admin-tls-key", "admin-client-ca", "admin-token-file")
+	fs.BoolVar(&cfg.board, "dashboard", true, "show the dashboard on --admin-listen; its NATS user may then list all credentials")
+	flags.Own(fs, "dashboard", "listen", "public-url", "tls-cert", "tls-key", "admin-listen", "admin-tls-cert", "admin-tls-key", "admin-client-ca", "admin-token-file")
 	shows.Register(fs)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) (err error) {
 		if cfg.AdminToken, err = listen.ReadToken("--admin-token-file", tokenFile); err != nil {
@@ -59,7 +66,7 @@ as well, is on loopback; beyond it, it needs TLS, and a token or client certific
 }
 
 // runWeb opens what the pages need, waiting for NATS, and serves them.
-func (c *cli) runWeb(ctx context.Context, shows *flags.Telemetry, cfg web.Config) error {
+func (c *cli) runWeb(ctx context.Context, shows *flags.Telemetry, cfg pages) error {
 	log, err := c.common.Logger(c.err)
 	if err != nil {
 		return usage(err)
@@ -84,7 +91,7 @@ func (c *cli) runWeb(ctx context.Context, shows *flags.Telemetry, cfg web.Config
 }
 
 // serveWeb waits for NATS and serves the pages.
-func serveWeb(ctx context.Context, t *telemetry.Telemetry, nc *nats.Conn, at broker.Config, cfg web.Config) error {
+func serveWeb(ctx context.Context, t *telemetry.Telemetry, nc *nats.Conn, at broker.Config, cfg pages) error {
 	begun, remove := t.Health.Starting()
 	defer remove()
 	defer app.ShowNATS(t, nc)()
@@ -100,12 +107,19 @@ func serveWeb(ctx context.Context, t *telemetry.Telemetry, nc *nats.Conn, at bro
 	cfg.Writer.Store, cfg.Writer.Teller, cfg.Writer.Now = b, b.Publisher(), b.Now
 	cfg.Audit = app.AuditLog(b, "freshet web", cfg.Writer.Source, func(err error) { cfg.Log.Warn().Err(err).Msg("no audit entry") })
 	cfg.Ready = func(string, string) { begun() }
-	cfg.Dashboard = func(link func(context.Context, events.Credential) (string, error)) web.Dashboard {
-		d := dashboard.Config{Broker: b, Link: link, Log: cfg.Log}
-		if !cfg.AdminToken.IsZero() {
+	if cfg.board {
+		cfg.Dashboard = cfg.dashboard(b)
+	}
+	return web.Run(ctx, cfg.Config)
+}
+
+// dashboard is the one of the admin listener. It changes no lane: many may see it.
+func (p pages) dashboard(b *broker.Broker) func(func(context.Context, events.Credential) (string, error)) web.Dashboard {
+	return func(link func(context.Context, events.Credential) (string, error)) web.Dashboard {
+		d := dashboard.Config{Broker: b, Link: link, Log: p.Log}
+		if !p.AdminToken.IsZero() {
 			d.SignOut = web.SignOutPath
 		}
 		return dashboard.New(d)
 	}
-	return web.Run(ctx, cfg)
 }

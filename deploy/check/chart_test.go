@@ -221,31 +221,75 @@ func TestEverythingIsThere(t *testing.T) {
 	}
 }
 
-func TestSchemaRefusesWhatIsNotMeant(t *testing.T) {
+// What is not meant is refused, in words that say where it is.
+func TestNonsenseIsRefused(t *testing.T) {
 	t.Parallel()
 	c := loadChart(t)
-	for name, set := range map[string]string{
-		"a typo at the top":             "workers: {replicas: 3}",
-		"a typo below":                  "worker: {replica: 3}",
-		"a password in the address":     "nats: {url: 'nats://worker:secret@nats:4222'}",
-		"another way to log in":         "nats: {auth: token}",
-		"no secret for the keysets":     "keysets: {existingSecret: ''}",
-		"a name that is none":           "keysets: {existingSecret: 'My Secret'}",
-		"two replicas of a stream":      "setup: {replicas: 2}",
-		"no scheduler":                  "scheduler: {replicas: 0}",
-		"a budget of none":              "worker: {podDisruptionBudget: {maxUnavailable: 0}}",
-		"a volume for many":             "worker: {persistence: {accessMode: ReadWriteMany}}",
-		"a provider with a wrong name":  "apply: {providers: {Acme: {}}}",
-		"a digest that is none":         "image: {digest: latest}",
-		"scaling by nothing":            "autoscaling: {enabled: true}",
-		"a namespace that is a subject": "namespace: a.b",
+	for name, tt := range map[string]struct{ values, says string }{
+		"a typo at the top":               {"workers: {replicas: 3}", "'workers' not allowed"},
+		"a typo below":                    {"worker: {replica: 3}", "at '/worker': additional properties 'replica' not allowed"},
+		"a typo in a variable":            {"worker: {extraEnv: [{nam: A}]}", "/worker/extraEnv/0"},
+		"a password in the address":       {"nats: {url: 'nats://worker:secret@nats:4222'}", "/nats/url"},
+		"another way to log in":           {"nats: {auth: token}", "/nats/auth"},
+		"a certificate from nowhere":      {"nats: {tls: {clientCertificate: true}}", "nats.tls.existingSecret"},
+		"no secret for the keysets":       {"keysets: {existingSecret: ''}", "/keysets/existingSecret"},
+		"a name that is none":             {"keysets: {existingSecret: 'My Secret'}", "/keysets/existingSecret"},
+		"two replicas of a stream":        {"setup: {replicas: 2}", "/setup/replicas"},
+		"no scheduler":                    {"scheduler: {replicas: 0}", "/scheduler/replicas"},
+		"a budget of none":                {"worker: {podDisruptionBudget: {maxUnavailable: 0}}", "/worker/podDisruptionBudget"},
+		"a volume for many":               {"worker: {persistence: {accessMode: ReadWriteMany}}", "/worker/persistence/accessMode"},
+		"an amount that is none":          {"worker: {resources: {limits: {memory: lots}}}", "/worker/resources/limits/memory"},
+		"a provider with a wrong name":    {"apply: {providers: {Acme: {}}}", "at '/apply/providers': additional properties 'Acme' not allowed"},
+		"a secret in the values":          {"apply: {providers: {acme: {client_secret: hunter2}}}", "apply.providers.acme.client_secret is no reference"},
+		"a secret in a list":              {"apply: {providers: {acme: {client_secret: ['env://A', hunter2]}}}", "apply.providers.acme.client_secret is no reference"},
+		"providers in two places":         {"apply: {existingConfigMap: x, providers: {acme: {}}}", "apply.existingConfigMap"},
+		"a digest that is none":           {"image: {digest: latest}", "/image/digest"},
+		"scaling by nothing":              {"autoscaling: {enabled: true}", "autoscaling.lanes is empty"},
+		"scaling to less than the least":  {"autoscaling: {enabled: true, lanes: [a], minReplicas: 5, maxReplicas: 2}", "autoscaling.minReplicas"},
+		"a namespace that is a subject":   {"namespace: a.b", "/namespace"},
+		"two things that do not go well ": {"{nats: {tls: {clientCertificate: true}}, autoscaling: {enabled: true}}", "certificate; autoscaling.lanes"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var values map[string]any
+			must(t, yaml.UnmarshalStrict([]byte(tt.values), &values))
+			_, err := renderFiles(c, values)
+			if err == nil || !strings.Contains(err.Error(), tt.says) {
+				t.Errorf("%s: %v, does not say %q", tt.values, err, tt.says)
+			}
+			if err != nil && strings.Contains(err.Error(), "hunter2") {
+				t.Errorf("the secret is in the error: %v", err)
+			}
+		})
+	}
+}
+
+// Each option by itself, away from its default, renders to what Kubernetes takes, and to something else than without.
+func TestEachOptionRenders(t *testing.T) {
+	t.Parallel()
+	base := valueSets(t)["default"]
+	without := render(t, base).text
+	for _, set := range []string{
+		"nameOverride: other", "fullnameOverride: other", "image: {repository: example.com/freshet}", "image: {tag: 1.2.3}", "image: {pullPolicy: Always}",
+		"imagePullSecrets: [{name: a}]", "namespace: a", "logLevel: warn", "nats: {url: 'tls://a:1'}", "nats: {auth: creds}", "nats: {existingSecret: a}",
+		"nats: {users: {worker: w1}}", "nats: {inboxPrefix: ''}", "nats: {tls: {existingSecret: a}}", "keysets: {existingSecret: a}",
+		"metrics: {tls: {existingSecret: a}}", "metrics: {token: {existingSecret: a}}", "metrics: {serviceMonitor: {enabled: true}}", "metrics: {prometheusRule: {enabled: true}}",
+		"setup: {enabled: false}", "setup: {replicas: 3}", "apply: {enabled: false}", "apply: {envExistingSecret: a}", "apply: {filesExistingSecret: a}",
+		"scheduler: {replicas: 3}", "scheduler: {podDisruptionBudget: {enabled: false}}", "scheduler: {priorityClassName: a}", "worker: {replicas: 0}", "worker: {hands: 4}",
+		"worker: {journalSync: true}", "worker: {terminationGracePeriodSeconds: 90}", "worker: {persistence: {size: 2Gi}}", "worker: {persistence: {storageClassName: a}}",
+		"worker: {persistence: {accessMode: ReadWriteOncePod}}", "worker: {resources: {limits: {memory: 1Gi}}}", "worker: {podDisruptionBudget: {maxUnavailable: 2}}",
+		"worker: {extraEnv: [{name: A, valueFrom: {secretKeyRef: {name: a, key: b}}}]}", "worker: {nodeSelector: {a: b}}", "worker: {tolerations: [{operator: Exists}]}",
+		"worker: {affinity: {podAntiAffinity: {}}}", "worker: {priorityClassName: a}", "exchanger: {enabled: true}",
+		"worker: {topologySpreadConstraints: [{maxSkew: 1, topologyKey: zone, whenUnsatisfiable: DoNotSchedule}]}",
+		"autoscaling: {enabled: true, lanes: [acme]}", "autoscaling: {enabled: true, lanes: [acme], account: A, useHttps: true, lagThreshold: 8}",
+		"networkPolicy: {enabled: true}", "networkPolicy: {enabled: true, providers: {ports: [8443]}}",
+	} {
+		t.Run(set, func(t *testing.T) {
+			t.Parallel()
+			var values map[string]any
 			must(t, yaml.UnmarshalStrict([]byte(set), &values))
-			if _, err := renderFiles(c, values); err == nil {
-				t.Errorf("%s was taken", set)
+			if render(t, util.CoalesceTables(values, maps.Clone(base))).text == without {
+				t.Error("it changes nothing")
 			}
 		})
 	}

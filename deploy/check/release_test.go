@@ -10,8 +10,8 @@ import (
 	"github.com/goreleaser/goreleaser/v2/pkg/config"
 )
 
-// readRelease reads the configuration as goreleaser does, which refuses keys it does not know. goreleaser check would look at the
-// templates as well; to build it takes longer than everything else here together.
+// readRelease reads the configuration as goreleaser does, which refuses keys it does not know. Templates have tests of their own:
+// to build goreleaser for its check takes longer than everything else here together.
 func readRelease(t *testing.T) config.Project {
 	t.Helper()
 	project, err := config.Load(filepath.Join(root, ".goreleaser.yaml"))

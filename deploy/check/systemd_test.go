@@ -23,7 +23,7 @@ func units(t *testing.T) map[string]string {
 		must(t, err)
 		all[filepath.Base(file)] = string(data)
 	}
-	if len(all) != 3 {
+	if len(all) != 4 {
 		t.Fatalf("%d units", len(all))
 	}
 	return all
@@ -100,6 +100,9 @@ func TestUnitsGetTheirOwnSecrets(t *testing.T) {
 		"freshet-worker@.service": {
 			"access-keyset:/etc/freshet/access.keyset.json", "grant-keyset:/etc/freshet/grant.keyset.json", "nats.json:/etc/freshet/worker.nats.json",
 		},
+		"freshet-web.service": {
+			"access-keyset:/etc/freshet/access.keyset.json", "grant-keyset:/etc/freshet/grant.keyset.json", "nats.json:/etc/freshet/web.nats.json",
+		},
 		"freshet-exchanger.service": {"grant-keyset:/etc/freshet/grant.keyset.json"},
 	}
 	for name, text := range units(t) {
@@ -111,6 +114,16 @@ func TestUnitsGetTheirOwnSecrets(t *testing.T) {
 		speaks := slices.Contains(settings(text, "Environment"), "NATS_CONTEXT=%d/nats.json")
 		if speaks != strings.Contains(text, "LoadCredential=nats.json:") {
 			t.Errorf("%s: environment %v", name, settings(text, "Environment"))
+		}
+	}
+}
+
+// A reload would find the credentials of the start, and tell people that it had read the new ones.
+func TestUnitsAreRestartedForNewSecrets(t *testing.T) {
+	t.Parallel()
+	for name, text := range units(t) {
+		if got := settings(text, "ExecReload"); len(got) > 0 {
+			t.Errorf("%s reloads by %v", name, got)
 		}
 	}
 }

@@ -40,7 +40,7 @@ func TestAnOldBackupReplaysNothing(t *testing.T) {
 				}
 				time.Sleep(time.Minute)
 				dir := filepath.Join(t.TempDir(), "backup")
-				_, err := backup.Take(f.ctx, f.Broker, dir)
+				_, err := backup.Take(f.ctx, f.Broker, dir, nil)
 				f.must(err)
 				f.remove("removed")
 				time.Sleep(24 * time.Minute) // the quick ones have rotated, and what they had still lives

@@ -68,8 +68,12 @@ func TestALargeBackupIsWhole(t *testing.T) {
 	b := house(t, events.Names{})
 	fill(t, b, 1500, 4<<10)
 	dir := filepath.Join(t.TempDir(), "kept")
-	m, err := backup.Take(t.Context(), b, dir)
+	told := int64(0)
+	m, err := backup.Take(t.Context(), b, dir, func(bytes int64) { told = bytes })
 	must(t, err)
+	if told != m.Tokens.Bytes+m.Providers.Bytes {
+		t.Errorf("told of %d bytes, wrote %d and %d", told, m.Tokens.Bytes, m.Providers.Bytes)
+	}
 	if m.Tokens.Messages != 1500 || m.Tokens.Bytes < 6<<20 || m.Providers.Messages != 0 {
 		t.Errorf("kept %+v", m)
 	}
@@ -102,7 +106,7 @@ func TestWhatIsNotABackupIsRefused(t *testing.T) {
 		"a manifest without sense": {rewrite(`{`), own},
 	} {
 		dir := filepath.Join(t.TempDir(), "kept")
-		_, err := backup.Take(t.Context(), b, dir)
+		_, err := backup.Take(t.Context(), b, dir, nil)
 		must(t, err)
 		must(t, tt.spoil(dir))
 		m, err := backup.ReadManifest(dir)
@@ -121,7 +125,7 @@ func rewrite(text string) func(string) error {
 
 func TestABackupNeedsBuckets(t *testing.T) {
 	t.Parallel()
-	if _, err := backup.Take(t.Context(), house(t, events.Names{}), filepath.Join(t.TempDir(), "kept")); !errors.Is(err, broker.ErrNotSetUp) {
+	if _, err := backup.Take(t.Context(), house(t, events.Names{}), filepath.Join(t.TempDir(), "kept"), nil); !errors.Is(err, broker.ErrNotSetUp) {
 		t.Errorf("without a bucket: %v", err)
 	}
 }

@@ -99,7 +99,7 @@ func (r *run) record(ctx context.Context, s refresh.Stored) error {
 	switch {
 	case err == nil:
 		r.count(func(c *Counts) { c.add(what) })
-	case ofTheRecord(err):
+	case enroll.OfTheRecord(err):
 		r.bad(err)
 	default:
 		return err
@@ -117,15 +117,6 @@ func (r *run) told(ctx context.Context, c events.Credential) (*events.Event, err
 		return nil, err
 	}
 	return &e, nil
-}
-
-func ofTheRecord(err error) bool {
-	for _, e := range []error{seal.ErrUnknownKey, seal.ErrCorrupt, refresh.ErrMalformed, refresh.ErrTooLarge} {
-		if errors.Is(err, e) {
-			return true
-		}
-	}
-	return false
 }
 
 func (c *Counts) add(what enroll.Restored) {

@@ -45,17 +45,18 @@ type Part struct {
 }
 
 // Take writes a backup into dir, which must be empty or not there. b's clock should be measured. A directory without a manifest
-// is what is left of a backup that failed.
-func Take(ctx context.Context, b *broker.Broker, dir string) (Manifest, error) {
+// is what is left of a backup that failed. progress, unless nil, hears how many bytes are written.
+func Take(ctx context.Context, b *broker.Broker, dir string, progress func(bytes int64)) (Manifest, error) {
 	m := Manifest{V: manifestVersion, Namespace: b.Names().Namespace(), TakenAt: b.Now().UTC()}
 	if err := emptyDir(dir); err != nil {
 		return m, fmt.Errorf("backup: %w", err)
 	}
 	var err error
-	if m.Tokens, err = takePart(ctx, b, b.Names().TokensStream(), filepath.Join(dir, tokensFile)); err != nil {
+	counted := &counter{told: progress}
+	if m.Tokens, err = takePart(ctx, b, b.Names().TokensStream(), filepath.Join(dir, tokensFile), counted); err != nil {
 		return m, fmt.Errorf("backup: %w", err)
 	}
-	if m.Providers, err = takePart(ctx, b, b.Names().ProvidersStream(), filepath.Join(dir, providersFile)); err != nil {
+	if m.Providers, err = takePart(ctx, b, b.Names().ProvidersStream(), filepath.Join(dir, providersFile), counted); err != nil {
 		return m, fmt.Errorf("backup: %w", err)
 	}
 	if err := writeManifest(m, dir); err != nil {
@@ -75,13 +76,26 @@ func emptyDir(dir string) error {
 	return err
 }
 
-func takePart(ctx context.Context, b *broker.Broker, stream, path string) (p Part, err error) {
+// counter tells how much was written to it.
+type counter struct {
+	bytes int64
+	told  func(int64)
+}
+
+func (c *counter) Write(p []byte) (int, error) {
+	if c.bytes += int64(len(p)); c.told != nil {
+		c.told(c.bytes)
+	}
+	return len(p), nil
+}
+
+func takePart(ctx context.Context, b *broker.Broker, stream, path string, counted *counter) (p Part, err error) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
 		return p, err
 	}
 	sum := sha256.New()
-	p.Messages, err = b.Snapshot(ctx, stream, io.MultiWriter(f, sum))
+	p.Messages, err = b.Snapshot(ctx, stream, io.MultiWriter(f, sum, counted))
 	if err == nil {
 		err = f.Sync()
 	}

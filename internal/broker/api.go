@@ -31,7 +31,15 @@ type apiReply struct {
 func (r *apiReply) fault() *jetstream.APIError { return r.Error }
 
 // api asks JetStream. endpoint comes without the prefix; req nil sends no body.
-func (b *Broker) api(ctx context.Context, endpoint string, req any, into interface{ fault() *jetstream.APIError }) error {
+func (b *Broker) api(ctx context.Context, endpoint string, req any, into faulty) error {
+	return b.apiWithin(ctx, b.cfg.RequestTimeout, endpoint, req, into)
+}
+
+// faulty is an answer of the API.
+type faulty interface{ fault() *jetstream.APIError }
+
+// apiWithin is api for what may take the server long.
+func (b *Broker) apiWithin(ctx context.Context, within time.Duration, endpoint string, req any, into faulty) error {
 	msg := &nats.Msg{Subject: b.prefix + endpoint}
 	if req != nil {
 		data, err := json.Marshal(req)
@@ -40,7 +48,7 @@ func (b *Broker) api(ctx context.Context, endpoint string, req any, into interfa
 		}
 		msg.Data = data
 	}
-	reply, err := b.request(ctx, msg)
+	reply, err := b.requestWithin(ctx, within, msg)
 	if err != nil {
 		return err
 	}
@@ -63,14 +71,18 @@ func apiError(e *jetstream.APIError) error {
 
 // request sends one message and waits for its answer, at most Config.RequestTimeout.
 func (b *Broker) request(ctx context.Context, msg *nats.Msg) (*nats.Msg, error) {
-	reply, err := b.inflight.request(ctx, msg, b.cfg.RequestTimeout)
+	return b.requestWithin(ctx, b.cfg.RequestTimeout, msg)
+}
+
+func (b *Broker) requestWithin(ctx context.Context, within time.Duration, msg *nats.Msg) (*nats.Msg, error) {
+	reply, err := b.inflight.request(ctx, msg, within)
 	switch {
 	case err == nil:
 		return reply, nil
 	case errors.Is(err, ErrPermission):
 		return nil, err // it names the subject
 	case ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded):
-		return nil, fmt.Errorf("request %s: no answer within %v: %w", msg.Subject, b.cfg.RequestTimeout, err)
+		return nil, fmt.Errorf("request %s: no answer within %v: %w", msg.Subject, within, err)
 	case errors.Is(err, nats.ErrDisconnected):
 		return nil, fmt.Errorf("request %s: no answer: %w", msg.Subject, err)
 	default:

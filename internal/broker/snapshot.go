@@ -21,6 +21,9 @@ const (
 	snapshotWindow = 4 << 20
 	// snapshotStall is how long a snapshot may stand still before it counts as broken.
 	snapshotStall = 30 * time.Second
+	// snapshotCheck is how long a server may take over all messages of a stream: before the first byte of a snapshot it compares their
+	// checksums, after the last one of a restoration it puts them in their places. A million take it seconds.
+	snapshotCheck = 10 * time.Minute
 )
 
 // ErrSnapshot: a snapshot broke off or cannot be read.
@@ -41,7 +44,7 @@ func (b *Broker) Snapshot(ctx context.Context, stream string, w io.Writer) (mess
 			Messages uint64 `json:"messages"`
 		} `json:"state"`
 	}
-	err = b.api(ctx, "STREAM.SNAPSHOT."+stream, map[string]any{
+	err = b.apiWithin(ctx, snapshotCheck, "STREAM.SNAPSHOT."+stream, map[string]any{
 		"deliver_subject": inbox, "no_consumers": true, "chunk_size": snapshotChunk, "window_size": snapshotWindow, "jsck": true,
 	}, &r)
 	if err != nil {
@@ -104,14 +107,14 @@ func (b *Broker) restoreStream(ctx context.Context, cfg jetstream.StreamConfig, 
 	for {
 		n, err := io.ReadFull(r, chunk)
 		if n > 0 {
-			if err := b.sendChunk(ctx, begun.DeliverSubject, chunk[:n]); err != nil {
+			if err := b.sendChunk(ctx, snapshotStall, begun.DeliverSubject, chunk[:n]); err != nil {
 				return fmt.Errorf("restore %s: %w", cfg.Name, err)
 			}
 		}
 		switch {
 		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 			// An empty message ends it; the answer comes when everything is in its place.
-			if err := b.sendChunk(ctx, begun.DeliverSubject, nil); err != nil {
+			if err := b.sendChunk(ctx, snapshotCheck, begun.DeliverSubject, nil); err != nil {
 				return fmt.Errorf("restore %s: %w", cfg.Name, err)
 			}
 			return nil
@@ -122,8 +125,8 @@ func (b *Broker) restoreStream(ctx context.Context, cfg jetstream.StreamConfig, 
 }
 
 // sendChunk sends a part of a snapshot and waits until it was taken.
-func (b *Broker) sendChunk(ctx context.Context, subject string, chunk []byte) error {
-	ctx, cancel := context.WithTimeout(ctx, snapshotStall)
+func (b *Broker) sendChunk(ctx context.Context, within time.Duration, subject string, chunk []byte) error {
+	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	reply, err := b.nc.RequestMsgWithContext(ctx, &nats.Msg{Subject: subject, Data: chunk})
 	if err != nil {

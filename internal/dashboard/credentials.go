@@ -25,9 +25,9 @@ const (
 
 // listView is a page of credentials.
 type listView struct {
-	Rows        []rowView
-	Summary     string
-	Next, First string // addresses; empty: there is none
+	Rows    []rowView
+	Summary string
+	Pager   pager
 }
 
 // rowView is a line of it.
@@ -52,25 +52,23 @@ type option struct {
 	Chosen      bool
 }
 
-// credentials lists them, a page at a time: ?after=KEY&state=&provider=&q=.
+// credentials lists them, a page at a time: ?after=KEY or before=KEY, &state=&provider=&q=.
 func (d *Dashboard) credentials(_ context.Context, q url.Values) (page, error) {
 	now := d.cfg.Broker.Now()
 	query := queryOf(q)
 	d.mu.RLock()
 	rows, more := d.index.Find(query)
+	if query.Before != "" && !more { // nothing is before them: it is the first page, and a whole one
+		query.Before, query.After = "", ""
+		rows, more = d.index.Find(query)
+	}
 	d.mu.RUnlock()
-	v := listView{Summary: "No credential matches."}
+	v := listView{Summary: "No credential matches.", Pager: pagerOf(q, query, rows, more)}
 	for _, r := range rows {
 		v.Rows = append(v.Rows, viewRow(r, now))
 	}
 	if n := len(rows); n > 0 {
 		v.Summary = fmt.Sprintf("%s to %s", v.Rows[0].Name, v.Rows[n-1].Name)
-	}
-	if more {
-		v.Next = "/credentials?" + with(q, rows[len(rows)-1].Key).Encode()
-	}
-	if query.After != "" {
-		v.First = "/credentials?" + with(q, "").Encode()
 	}
 	return page{Title: "Credentials", Nav: "/credentials", Parts: []part{
 		{ID: "filter", Template: "filter", Class: "all", Data: d.filter(q, now)},
@@ -78,9 +76,27 @@ func (d *Dashboard) credentials(_ context.Context, q url.Values) (page, error) {
 	}}, nil
 }
 
+// pagerOf leads from what was found to the pages around it. more says that there is more on the side to which the query looked.
+func pagerOf(q url.Values, query Query, rows []Row, more bool) (p pager) {
+	notFirst := query.After != "" || query.Before != ""
+	if notFirst {
+		p.First = "/credentials?" + with(q, "", "").Encode()
+	}
+	if len(rows) == 0 {
+		return p
+	}
+	if notFirst {
+		p.Previous = "/credentials?" + with(q, "before", rows[0].Key).Encode()
+	}
+	if more || query.Before != "" { // behind the rows before a key there is at least that one, or was
+		p.Next = "/credentials?" + with(q, "after", rows[len(rows)-1].Key).Encode()
+	}
+	return p
+}
+
 // queryOf reads what a list is narrowed to.
 func queryOf(q url.Values) Query {
-	query := Query{After: q.Get("after"), Provider: q.Get("provider"), Text: q.Get("q"), Limit: pageRows}
+	query := Query{After: q.Get("after"), Before: q.Get("before"), Provider: q.Get("provider"), Text: q.Get("q"), Limit: pageRows}
 	query.Text = query.Text[:min(len(query.Text), longestText)]
 	switch state := q.Get("state"); state {
 	case statePaused:
@@ -93,22 +109,22 @@ func queryOf(q url.Values) Query {
 	return query
 }
 
-// with is a query with another cursor and nothing empty.
-func with(q url.Values, after string) url.Values {
+// with is a query with another cursor, after or before a key, and nothing empty.
+func with(q url.Values, cursor, key string) url.Values {
 	next := make(url.Values)
 	for _, name := range []string{"q", "provider", "state"} {
 		if v := q.Get(name); v != "" {
 			next.Set(name, v)
 		}
 	}
-	if after != "" {
-		next.Set("after", after)
+	if key != "" {
+		next.Set(cursor, key)
 	}
 	return next
 }
 
 func (d *Dashboard) filter(q url.Values, now time.Time) filterView {
-	v := filterView{Text: q.Get("q"), Clear: len(with(q, "")) > 0}
+	v := filterView{Text: q.Get("q"), Clear: len(with(q, "", "")) > 0}
 	names := d.providerNames()
 	for name := range d.survey(now).Providers {
 		names = append(names, name)

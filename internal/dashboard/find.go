@@ -12,6 +12,7 @@ import (
 // Query says which rows are wanted. The zero value is all of them.
 type Query struct {
 	After    string        // only keys behind this one
+	Before   string        // only keys before this one, and of these the last; After is then left aside
 	Provider string        // only this provider's
 	State    refresh.State // only in this state
 	Paused   bool          // only paused ones
@@ -20,8 +21,12 @@ type Query struct {
 	Limit    int           // how many rows at most
 }
 
-// Find returns the first rows that match, in the order of their keys, and whether there are more behind them.
+// Find returns the first rows that match, in the order of their keys, and whether there are more behind them; with Before the last
+// rows before it, in the same order, and whether there are more before them.
 func (x *Index) Find(q Query) (found []Row, more bool) {
+	if q.Before != "" {
+		return x.findBefore(q)
+	}
 	from, head := q.After, ""
 	if q.Provider != "" {
 		head = q.Provider + "."
@@ -51,6 +56,39 @@ func (x *Index) Find(q Query) (found []Row, more bool) {
 		}
 	}
 	return found, more
+}
+
+// findBefore goes backwards, a leaf at a time.
+func (x *Index) findBefore(q Query) (found []Row, more bool) {
+	if len(x.leaves) == 0 {
+		return nil, false
+	}
+	until, head := q.Before, ""
+	if q.Provider != "" {
+		head = q.Provider + "."
+		until = min(until, q.Provider+"/") // what comes right behind its keys
+	}
+	s := newScan(q)
+	for i := x.leafOf(until); i >= 0 && len(found) <= q.Limit; i-- {
+		l := x.leaves[i]
+		if string(l.key(len(l.rows)-1)) < head {
+			break
+		}
+		var here []Row
+		s.each(l, func(n int) bool {
+			key := l.key(n)
+			if string(key) >= until {
+				return false
+			}
+			if bytes.HasPrefix(key, []byte(head)) && s.match(l.rows[n], key) {
+				here = append(here, l.rows[n].row(key))
+			}
+			return true
+		})
+		found = append(here, found...)
+	}
+	over := max(len(found)-q.Limit, 0)
+	return found[over:], over > 0
 }
 
 // scan is one run through leaves.

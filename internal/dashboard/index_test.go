@@ -73,10 +73,27 @@ func TestIndexIsAMapInOrder(t *testing.T) {
 		if wanted := find(want, q); !slices.Equal(got, wanted) || x.Len() != len(want) {
 			t.Fatalf("%+v of %d:\n%v\nwant %v", q, x.Len(), got, wanted)
 		}
+		if back := findBack(x, q); !slices.Equal(back, got) {
+			t.Fatalf("%+v backwards:\n%v\nwant %v", q, back, got)
+		}
 		if got, wanted := x.Survey(start).Tally, tally(want); got != wanted {
 			t.Fatalf("survey %+v, want %+v", got, wanted)
 		}
 	})
+}
+
+// findBack turns the pages from the last to the first.
+func findBack(x *dashboard.Index, q dashboard.Query) (found []dashboard.Row) {
+	q.Before = "\xff"
+	for more := true; more; {
+		var page []dashboard.Row
+		page, more = x.Find(q)
+		found = append(page, found...)
+		if more {
+			q.Before = page[0].Key
+		}
+	}
+	return found
 }
 
 func find(all map[string]dashboard.Row, q dashboard.Query) (found []dashboard.Row) {
@@ -131,6 +148,14 @@ func TestIndexOfMany(t *testing.T) {
 	}
 	if rows, _ := x.Find(dashboard.Query{Text: "USER-0004998@Example.COM", Limit: 3}); len(rows) != 1 || rows[0].Version != 4998 {
 		t.Errorf("found %v", rows)
+	}
+	last := "\xff"
+	for i := (n - 1) / 7; i >= 0; i -= 10 {
+		rows, more := x.Find(dashboard.Query{Before: last, Limit: 10})
+		if want := min(10, i+1); len(rows) != want || more != (i >= 10) || rows[len(rows)-1].Key != key(i*7) {
+			t.Fatalf("before %q: %d rows, more %v", last, len(rows), more)
+		}
+		last = rows[0].Key
 	}
 	if _, ok := x.Get(key(8)); ok {
 		t.Error("what was not seen again is still there")
@@ -199,6 +224,7 @@ func BenchmarkIndex(b *testing.B) {
 		q    dashboard.Query
 	}{
 		{"page in the middle", dashboard.Query{After: "acme.user-0500000", Limit: 50}},
+		{"page before the middle", dashboard.Query{Before: "acme.user-0500000", Limit: 50}},
 		{"search without a hit", dashboard.Query{Text: "nobody@nowhere", Limit: 50}},
 		{"search, one at the end", dashboard.Query{Text: "user-0999999@EXA", Limit: 50}},
 		{"state that none has", dashboard.Query{State: refresh.StateReauthRequired, Limit: 50}},

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -189,23 +190,44 @@ func TestListsComeByPage(t *testing.T) {
 		k.put(k.record(fmt.Sprintf("user-%03d", i)))
 	}
 	k.awaitRead()
-	next, seen, pages := "/credentials?q=user", 0, 0
-	for ; next != ""; pages++ {
-		p := k.get(next)
-		names := regexp.MustCompile(`<bdi>acme/user-(\d+)</bdi>`).FindAllStringSubmatch(p.body, -1)
-		for _, name := range names {
-			if name[1] != fmt.Sprintf("%03d", seen) {
-				t.Fatalf("page %d: %s where %03d belongs", pages, name[1], seen)
-			}
-			seen++
+	link := func(rel, body string) string {
+		m := regexp.MustCompile(`href="([^"]+)" rel="` + rel + `"`).FindStringSubmatch(body)
+		if m == nil {
+			return ""
 		}
-		next = ""
-		if m := regexp.MustCompile(`href="([^"]+)" rel="next"`).FindStringSubmatch(p.body); m != nil {
-			next = strings.ReplaceAll(m[1], "&amp;", "&")
+		return strings.ReplaceAll(m[1], "&amp;", "&")
+	}
+	var firsts []string // the first name of each page, there and back
+	last := ""
+	for rel, next := "next", "/credentials?q=user"; next != ""; {
+		p := k.get(next)
+		names := regexp.MustCompile(`<bdi>(acme/user-\d+)</bdi>`).FindAllStringSubmatch(p.body, -1)
+		firsts = append(firsts, names[0][1])
+		if next = link(rel, p.body); next == "" && rel == "next" {
+			last, rel = names[len(names)-1][1], "prev"
+			next = link(rel, p.body)
 		}
 	}
-	if seen != n || pages != 3 {
-		t.Errorf("%d of %d on %d pages", seen, n, pages)
+	want := []string{"acme/user-000", "acme/user-050", "acme/user-100", "acme/user-050", "acme/user-000"}
+	if !slices.Equal(firsts, want) || last != "acme/user-119" {
+		t.Errorf("pages begin with %v, the last ends with %s", firsts, last)
+	}
+	// Before the tenth there are nine: it is the first page, and a whole one.
+	p := k.get("/credentials?before=" + "acme.user-009")
+	if !strings.Contains(p.body, "acme/user-000 to acme/user-049") || link("prev", p.body) != "" || link("next", p.body) == "" {
+		t.Errorf("before the tenth: %s", p.body)
+	}
+}
+
+func TestLanesThatAreOnlyShownSaySo(t *testing.T) {
+	t.Parallel()
+	const words = "freshet pause PROVIDER"
+	for operator, says := range map[string]bool{"": true, "operator:test": false} {
+		k := newDesk(t, func(c *dashboard.Config) { c.Operator = operator })
+		k.awaitRead()
+		if p := k.get("/providers"); strings.Contains(p.body, words) != says || strings.Contains(p.body, `action="/lane"`) == says {
+			t.Errorf("operator %q: %s", operator, p.body)
+		}
 	}
 }
 

@@ -114,6 +114,9 @@ func hostOf(address string) string {
 	return u.Host
 }
 
+// onlyShown is for whoever looks for buttons that are not there.
+const onlyShown = "Lanes are only shown here, because this process may not change them. An operator does: freshet pause PROVIDER, freshet resume PROVIDER."
+
 // providerPage shows the providers, a page at a time: ?after=NAME.
 func (d *Dashboard) providerPage(ctx context.Context, q url.Values) (page, error) {
 	names := d.providerNames()
@@ -123,6 +126,9 @@ func (d *Dashboard) providerPage(ctx context.Context, q url.Values) (page, error
 	}
 	shown := names[from:min(from+pageLanes, len(names))]
 	p := page{Title: "Providers", Nav: "/providers"}
+	if d.cfg.Operator == "" && len(names) > 0 {
+		p.Parts = append(p.Parts, part{ID: "note", Template: "note", Class: "all", Data: onlyShown})
+	}
 	for _, v := range d.laneViews(ctx, shown) {
 		p.Parts = append(p.Parts, part{ID: "lane-" + v.Name, Heading: v.Name, Template: "lane", Class: "half", Live: true, Data: v})
 	}
@@ -131,7 +137,10 @@ func (d *Dashboard) providerPage(ctx context.Context, q url.Values) (page, error
 		more.Next = "/providers?" + url.Values{"after": {shown[len(shown)-1]}}.Encode()
 	}
 	if from > 0 {
-		more.First = "/providers"
+		more.First, more.Previous = "/providers", "/providers"
+		if before := from - pageLanes; before > 0 {
+			more.Previous = "/providers?" + url.Values{"after": {names[before-1]}}.Encode()
+		}
 	}
 	if len(names) == 0 {
 		more.Text = "No provider has been applied: freshet apply -f FILE does that."
@@ -140,5 +149,5 @@ func (d *Dashboard) providerPage(ctx context.Context, q url.Values) (page, error
 	return p, nil
 }
 
-// pager leads to the other pages of a list.
-type pager struct{ Text, Next, First string }
+// pager leads to the other pages of a list, by their addresses; empty: there is none.
+type pager struct{ Text, First, Previous, Next string }

@@ -20,7 +20,7 @@ func Journals(dirs []string, now time.Time, report Report) {
 		found := false
 		for _, kind := range []string{"journal", "replies"} { // a worker's, an exchanger's
 			path := filepath.Join(dir, kind)
-			s, err := journal.Look(path)
+			s, err := journal.Read(path, nil)
 			if errors.Is(err, fs.ErrNotExist) {
 				continue
 			}
@@ -53,8 +53,8 @@ func judge(s journal.Sight, err error, now time.Time) (lines []probe.Check) {
 	default:
 		lines = append(lines, probe.Check{Result: probe.OK, Found: fmt.Sprintf("%d outcomes wait", s.Pending) + usedBy(s.Holder)})
 	}
-	if s.Aside > 0 {
-		lines = append(lines, probe.Check{Result: probe.Warn, Found: fmt.Sprintf("%d replies are set aside, sealed", s.Aside),
+	if n := len(s.Aside); n > 0 {
+		lines = append(lines, probe.Check{Result: probe.Warn, Found: fmt.Sprintf("%d replies are set aside, sealed", n),
 			Advice: "compare them with their credentials (freshet show); then remove aside.log while nobody uses the journal"})
 	}
 	if s.Unreadable > 0 {

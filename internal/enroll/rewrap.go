@@ -2,10 +2,12 @@ package enroll
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/freshetdev/freshet/pkg/events"
 	"github.com/freshetdev/freshet/pkg/refresh"
+	"github.com/freshetdev/freshet/pkg/seal"
 )
 
 // Rewrap seals a record's secrets anew with the primary keys of Keys, one of which may be nil. seen is the record as it
@@ -44,4 +46,14 @@ func unannounced(r *refresh.Record) refresh.Announcement {
 		return refresh.Announcement{Type: events.TokenRevoked}
 	}
 	return stillToTell(r)
+}
+
+// OfTheRecord tells whether an error of Rewrap or Restore is of that one record, so that others are not concerned. Any other is of the store.
+func OfTheRecord(err error) bool {
+	for _, e := range []error{seal.ErrUnknownKey, seal.ErrCorrupt, refresh.ErrMalformed, refresh.ErrTooLarge} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
 }

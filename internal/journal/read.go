@@ -1,96 +1,160 @@
 package journal
 
 import (
-	"bytes"
-	"cmp"
+	"errors"
 	"fmt"
-	"maps"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"time"
+
+	"github.com/gofrs/flock"
 )
 
-// Contents is what a journal's files hold.
-type Contents struct {
-	Pending []Entry // commit not known
-	Recent  []Entry // committed, and the time for which such entries are kept is not over
-	Aside   []AsideEntry
+// Sight is what a journal's files show from outside.
+type Sight struct {
+	Holder     string       // who uses the journal now; empty: nobody
+	Pending    int          // entries whose commit is not known
+	Oldest     time.Time    // when the first of them was appended
+	Recent     int          // entries whose commit is younger than the default of Config.KeepFor
+	Aside      []AsideEntry // what was set aside, without unreadable stretches
+	Unreadable int          // stretches of damaged files
 }
 
-// readTries is how often Read looks at segments that come and go while it does.
-const readTries = 5
+// Read reads a journal without opening it: it changes nothing, and takes no lock that somebody holds. While its owner is at work what it
+// finds may be an instant old. each, unless nil, gets every entry that is pending or recent, newest first, those set aside left out; their
+// Data is valid until it returns. Memory grows by a segment and the ids of what is in the files, not by what
+// entries hold. Error: fs.ErrNotExist where dir holds no journal.
+func Read(dir string, each func(Entry)) (Sight, error) {
+	s := Sight{Holder: inUse(dir)}
+	r := reading{sight: &s, each: each, marks: make(map[string]mark), now: time.Now()}
+	err := r.asides(dir)
+	if err == nil {
+		err = r.log(dir)
+	}
+	if err != nil {
+		return s, fmt.Errorf("read journal in %s: %w", dir, err)
+	}
+	return s, nil
+}
 
-// Read reads a journal without opening it, and changes nothing: its owner may be at work, or not run at all. keepFor is that owner's
-// Config.KeepFor, 0 the default. What cannot be read is left out. Error: fs.ErrNotExist where dir holds no journal.
-func Read(dir string, keepFor time.Duration) (Contents, error) {
-	numbers, err := listSegments(dir)
-	if err == nil && len(numbers) == 1 { // what is listed first need not be there
-		_, err = os.Stat(filepath.Join(dir, segmentName(numbers[0])))
-	}
-	found := make(map[string]Entry)
-	for range readTries {
-		if err != nil {
-			return Contents{}, fmt.Errorf("read journal in %s: %w", dir, err)
-		}
-		if found, err = replayAll(dir, numbers); err != nil {
-			continue
-		}
-		before := numbers
-		if numbers, err = listSegments(dir); err == nil && slices.Equal(before, numbers) {
-			break // what a segment that went had was still to be read, or was in none that came
-		}
-	}
+// reading goes through a journal from its end to its beginning, so that what became of an entry is known before the entry comes.
+type reading struct {
+	sight *Sight
+	each  func(Entry)
+	marks map[string]mark // by id
+	now   time.Time
+}
+
+// mark is what is known of an entry that is still to come.
+type mark struct {
+	over      bool // it has been counted, is retired, or lies aside
+	committed time.Time
+	revision  uint64
+}
+
+// asides takes what was set aside first: a process that died between two writes has left it in the log as well.
+func (r *reading) asides(dir string) error {
 	log, err := (&asideLog{path: filepath.Join(dir, asideName)}).read()
 	if err != nil {
-		return Contents{}, err
+		return err
 	}
-	c := Contents{Aside: decodeAsides(log)}
-	for _, a := range c.Aside {
-		delete(found, a.ID)
-	}
-	kept := Config{KeepFor: keepFor}.withDefaults().KeepFor
-	for _, e := range slices.SortedFunc(maps.Values(found), func(a, b Entry) int { return cmp.Or(a.At.Compare(b.At), cmp.Compare(a.ID, b.ID)) }) {
-		switch {
-		case e.Committed.IsZero():
-			c.Pending = append(c.Pending, e)
-		case time.Since(e.Committed) < kept:
-			c.Recent = append(c.Recent, e)
+	for _, a := range decodeAsides(log) {
+		if a.Unreadable() {
+			r.sight.Unreadable++
+			continue
 		}
+		r.marks[a.ID] = mark{over: true}
+		r.sight.Aside = append(r.sight.Aside, a)
 	}
-	return c, nil
+	return nil
 }
 
-// replayAll reads segments, oldest first, and returns the entries that are not retired.
-func replayAll(dir string, numbers []uint64) (map[string]Entry, error) {
-	found := make(map[string]Entry)
-	for _, n := range numbers {
+// log reads the segments, newest first. One that goes meanwhile held nothing that is not in a newer one too.
+func (r *reading) log(dir string) error {
+	numbers, err := newestSegments(dir)
+	if err != nil {
+		return err
+	}
+	damaged := 0
+	for _, n := range slices.Backward(numbers) {
 		c, err := readSegment(dir, segmentName(n))
 		if err != nil {
-			return nil, err
+			return err
 		}
-		for _, p := range c.good {
-			replayOne(found, p.bytes)
+		damaged += len(c.unreadable)
+		for _, p := range slices.Backward(c.good) {
+			r.replay(p.bytes)
 		}
 	}
-	return found, nil
+	if r.sight.Holder == "" { // the end of a log that is being written is no damage
+		r.sight.Unreadable += damaged
+	}
+	return nil
 }
 
-// replayOne applies a record that was checked when it was read.
-func replayOne(found map[string]Entry, rec []byte) {
-	o, _ := decodeOp(rec)
-	switch o.kind {
-	case kindEntry:
-		d := decoder{rest: rec[headerSize:]}
-		e := d.entry()
-		e.Data = bytes.Clone(e.Data)
-		found[e.ID] = e
-	case kindCommit:
-		if e, ok := found[o.id]; ok {
-			e.Committed, e.Revision = o.at, o.revision
-			found[o.id] = e
+// listTries is how often segments are listed until the last of them is still there.
+const listTries = 5
+
+func newestSegments(dir string) (numbers []uint64, err error) {
+	for range listTries {
+		if numbers, err = listSegments(dir); err != nil {
+			return nil, err
 		}
-	case kindRetire:
-		delete(found, o.id)
+		if _, err = os.Stat(filepath.Join(dir, segmentName(numbers[len(numbers)-1]))); !errors.Is(err, fs.ErrNotExist) {
+			break
+		}
 	}
+	return numbers, err
+}
+
+// replay takes a record that was checked when it was read.
+func (r *reading) replay(rec []byte) {
+	o, _ := decodeOp(rec)
+	m, known := r.marks[o.id]
+	switch {
+	case known && (m.over || o.kind != kindEntry): // what is newer says more
+	case o.kind == kindCommit:
+		r.marks[o.id] = mark{committed: o.at, revision: o.revision}
+	case o.kind == kindRetire:
+		r.marks[o.id] = mark{over: true}
+	default:
+		r.marks[o.id] = mark{over: true}
+		r.entry(rec, m)
+	}
+}
+
+func (r *reading) entry(rec []byte, m mark) {
+	d := decoder{rest: rec[headerSize:]}
+	e := d.entry()
+	e.Committed, e.Revision = m.committed, m.revision
+	switch {
+	case e.Committed.IsZero():
+		if r.sight.Pending++; r.sight.Oldest.IsZero() || e.At.Before(r.sight.Oldest) {
+			r.sight.Oldest = e.At
+		}
+	case r.now.Sub(e.Committed) < Config{}.withDefaults().KeepFor:
+		r.sight.Recent++
+	default:
+		return
+	}
+	if r.each != nil {
+		r.each(e)
+	}
+}
+
+// inUse says who uses the journal. A shared lock is refused while somebody has it to themselves, and is let go at once.
+func inUse(dir string) string {
+	path := filepath.Join(dir, lockName)
+	if _, err := os.Stat(path); err != nil {
+		return "" // looking for the lock would make its file
+	}
+	l := flock.New(path, flock.SetFlag(os.O_RDONLY))
+	got, err := l.TryRLock()
+	_ = l.Close()
+	if err != nil || got {
+		return ""
+	}
+	return holder(dir)
 }

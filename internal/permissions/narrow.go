@@ -32,6 +32,8 @@ type group struct {
 	without string
 	// durable: a narrowed user gets these only for a durable that the scope names.
 	durable bool
+	// dashboard: only where the dashboard is shown.
+	dashboard bool
 }
 
 type groups []group
@@ -69,6 +71,8 @@ func (g group) in(s Scope) Group {
 // leftOut says why the scope does not have the group; empty: it has.
 func (g group) leftOut(s Scope) string {
 	switch {
+	case g.dashboard && s.NoDashboard:
+		return "freshet web is run with --dashboard=false"
 	case s.whole():
 		return ""
 	case g.without != "":

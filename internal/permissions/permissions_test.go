@@ -79,6 +79,23 @@ func TestANamespaceIsInEverySubject(t *testing.T) {
 	}
 }
 
+// Who shows no dashboard cannot list credentials, and does the rest of its work.
+func TestTheDashboardCanBeLeftOut(t *testing.T) {
+	t.Parallel()
+	for _, r := range permissions.Roles() {
+		whole, less := of(t, r, permissions.Scope{}), of(t, r, permissions.Scope{NoDashboard: true})
+		with, without := permissions.Allowed(whole.Publish), permissions.Allowed(less.Publish)
+		lists := func(all []string) bool { return permissions.Allows(all, "$JS.API.CONSUMER.CREATE.KV_tokens.any") }
+		if r != permissions.Enroller {
+			if !slices.Equal(with, without) {
+				t.Errorf("%s: %v without", r, without)
+			}
+		} else if !lists(with) || lists(without) || !permissions.Allows(without, "$KV.tokens.acme.alice") {
+			t.Errorf("%s: %v, without the dashboard %v", r, with, without)
+		}
+	}
+}
+
 // Whatever a scope narrows, it allows nothing that the whole does not; and what stays wide is marked.
 func TestANarrowUserMayDoLessAndWhatIsWideIsMarked(t *testing.T) {
 	t.Parallel()

@@ -51,6 +51,8 @@ type Scope struct {
 	User string
 	// Durable is the one name under which a narrowed subscriber may keep what it has handled; empty: it hears events live only.
 	Durable string
+	// NoDashboard leaves out what the dashboard of freshet web reads.
+	NoDashboard bool
 }
 
 // Validate reports everything that is wrong with s.

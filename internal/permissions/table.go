@@ -168,7 +168,7 @@ func enroller() work {
 				"$JS.API.STREAM.MSG.GET.KV_{enrollments}", "$KV.{enrollments}.*",
 			}},
 			{why: "web's dashboard: the records' headers, the lanes, and the events of the last hour, through consumers that end with it.",
-				without: "the dashboard of freshet web is for all providers: this user's shows nothing",
+				dashboard: true, without: "the dashboard of freshet web is for all providers: this user's shows nothing",
 				subjects: append([]string{
 					"$JS.API.CONSUMER.CREATE.KV_{tokens}.*", "$JS.API.CONSUMER.DELETE.KV_{tokens}.*", "$JS.FC.KV_{tokens}.>",
 					"$JS.API.CONSUMER.INFO.{jobs}.*", "$JS.API.CONSUMER.CREATE.{events}.>",

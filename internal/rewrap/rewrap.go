@@ -107,21 +107,12 @@ func (r *run) rewrap(s refresh.Stored) error {
 				c.Records++
 			}
 		})
-	case ofTheRecord(err):
+	case enroll.OfTheRecord(err):
 		r.fault(s.Record.Credential().String(), err)
 	default:
 		return err
 	}
 	return nil
-}
-
-func ofTheRecord(err error) bool {
-	for _, e := range []error{seal.ErrUnknownKey, seal.ErrCorrupt, refresh.ErrMalformed, refresh.ErrTooLarge} {
-		if errors.Is(err, e) {
-			return true
-		}
-	}
-	return false
 }
 
 func (r *run) count(change func(*Counts)) {

@@ -141,7 +141,9 @@ var journals = [...]string{"journal", "replies"}
 func (s *Survey) AddJournal(stateDir string) error {
 	missing := 0
 	for _, name := range journals {
-		found, err := journal.Read(filepath.Join(stateDir, name), 0)
+		found, err := journal.Read(filepath.Join(stateDir, name), func(e journal.Entry) {
+			s.sealed(PlaceJournal, e.Key+" in "+stateDir, e.Data)
+		})
 		if errors.Is(err, fs.ErrNotExist) {
 			if missing++; missing < len(journals) {
 				continue
@@ -150,20 +152,11 @@ func (s *Survey) AddJournal(stateDir string) error {
 		if err != nil {
 			return fmt.Errorf("state directory %s: %w", stateDir, err)
 		}
-		s.journal(stateDir, found)
-	}
-	return nil
-}
-
-func (s *Survey) journal(stateDir string, found journal.Contents) {
-	for _, e := range append(found.Pending, found.Recent...) {
-		s.sealed(PlaceJournal, e.Key+" in "+stateDir, e.Data)
-	}
-	for _, a := range found.Aside {
-		if !a.Unreadable() {
+		for _, a := range found.Aside {
 			s.sealed(PlaceAside, a.Key+" in "+stateDir, a.Data)
 		}
 	}
+	return nil
 }
 
 // Uses lists what was counted, by place and then by key.
