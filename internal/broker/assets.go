@@ -102,12 +102,13 @@ func (b *Broker) assets(cfg SetupConfig) []asset {
 }
 
 // bucket is the stream that the KV client takes for a bucket. It is created as a stream because the KV API resets
-// options it does not know.
+// options it does not know, and allows rollups: with one, whoever may write a single key could drop all others
+// (Nats-Rollup: all), and no permission sees headers.
 func bucket(stream, name, description string, replicas int) jetstream.StreamConfig {
 	return jetstream.StreamConfig{
 		Name: stream, Description: description, Subjects: []string{"$KV." + name + ".>"},
 		Replicas: replicas, Storage: jetstream.FileStorage, Retention: jetstream.LimitsPolicy,
-		MaxMsgsPerSubject: 1, Discard: jetstream.DiscardNew, AllowRollup: true, DenyDelete: true, AllowDirect: true,
+		MaxMsgsPerSubject: 1, Discard: jetstream.DiscardNew, DenyDelete: true, AllowDirect: true,
 		Duplicates: bucketDedupWindow,
 	}
 }

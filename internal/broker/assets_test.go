@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/freshetdev/freshet/internal/broker"
@@ -178,5 +179,25 @@ func TestNamespacesDoNotSeeEachOther(t *testing.T) {
 		if want := map[string]int{"staging": 1}[ns]; seen != want || int(info.Pending) != want {
 			t.Errorf("namespace %q: %d records, %d jobs, want %d", ns, seen, info.Pending, want)
 		}
+	}
+}
+
+// A rollup drops what is below other subjects than its own. No permission sees headers, so the streams themselves refuse it.
+func TestNobodyWritesOverTheKeysOfOthers(t *testing.T) {
+	t.Parallel()
+	b, _ := setUp(t)
+	mustPut(t, b, record("alice", 1), 0)
+	for bucket, subject := range map[string]string{
+		"KV_tokens": "$KV.tokens.acme.mallory", "KV_providers": "$KV.providers.mallory", "KV_enrollments": "$KV.enrollments.mallory",
+	} {
+		for _, what := range []string{"all", "sub"} {
+			msg := &nats.Msg{Subject: subject, Header: nats.Header{"Nats-Rollup": {what}}}
+			if _, err := b.JetStream().PublishMsg(t.Context(), msg); err == nil {
+				t.Errorf("%s takes a rollup of %s", bucket, what)
+			}
+		}
+	}
+	if _, err := b.Get(t.Context(), credential("alice")); err != nil {
+		t.Error(err)
 	}
 }

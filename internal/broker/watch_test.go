@@ -375,7 +375,7 @@ func TestBrokenHistoryIsNoTrouble(t *testing.T) {
 	// An operator gave the bucket a history: older revisions come first, and do no harm.
 	cfg := jetstream.StreamConfig{
 		Name: "KV_tokens", Subjects: []string{"$KV.tokens.>"}, MaxMsgsPerSubject: 5, Discard: jetstream.DiscardNew,
-		AllowRollup: true, DenyDelete: true, AllowDirect: true,
+		DenyDelete: true, AllowDirect: true,
 	}
 	if _, err := b.JetStream().UpdateStream(t.Context(), cfg); err != nil {
 		t.Fatal(err)

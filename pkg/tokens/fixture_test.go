@@ -62,7 +62,7 @@ func newBucket(t testing.TB, nc *nats.Conn, names events.Names) *bucket {
 	}
 	_, err = js.CreateStream(t.Context(), jetstream.StreamConfig{
 		Name: names.TokensStream(), Subjects: []string{names.RecordKeySubject(">")}, MaxMsgsPerSubject: 1,
-		Discard: jetstream.DiscardNew, AllowDirect: true, AllowRollup: true, DenyDelete: true,
+		Discard: jetstream.DiscardNew, AllowDirect: true, DenyDelete: true,
 	})
 	if err != nil {
 		t.Fatal(err)
