@@ -181,3 +181,42 @@ func (f *fleet) judgeRestored(before map[string]refresh.Stored) {
 		f.t.Errorf("replayed %d, last tries %d, concurrent %d: %+v", l.Replayed, l.LastTries, l.Concurrent, l.Anomalies)
 	}
 }
+
+// TestAWorkerThatRanBeforeTheRestore: it found no record and set its newest answer aside. After the restore, at its next start, it looks
+// at it once more.
+func TestAWorkerThatRanBeforeTheRestore(t *testing.T) {
+	natstest.Bubble(t, func(t *testing.T) {
+		f := newFleet(t, fleetConfig{Auth: authserver.Config{}})
+		alice := f.enrol("alice")
+		dir := filepath.Join(t.TempDir(), "backup")
+		_, err := backup.Take(f.ctx, f.Broker, dir, nil)
+		f.must(err)
+		w := f.startWorker("w1")
+		f.demandUntil(alice, f.record(alice).Record.Version+1)
+		newest := f.record(alice).Record.Version
+		w.stop()
+		f.lose(f.Names().TokensStream(), f.Names().ProvidersStream())
+		f.apply(f.definition("acme", nil))
+
+		w = f.startWorker("w1")
+		time.Sleep(time.Minute)
+		f.settle()
+		w.stop()
+		m, err := backup.ReadManifest(dir)
+		f.must(err)
+		scratch := f.scratch()
+		f.must(backup.Open(f.ctx, m, dir, scratch))
+		n, err := backup.Run(f.ctx, backup.Config{Manifest: m, From: scratch, To: f.Broker, Grant: f.grant, Access: f.access})
+		if f.must(err); n.Records != 1 {
+			t.Fatalf("restored %+v", n)
+		}
+
+		f.startWorker("w1")
+		time.Sleep(time.Minute)
+		f.settle()
+		if r := f.record(alice).Record; r.State != refresh.StateActive || r.Doubt != nil || r.Version != newest {
+			t.Errorf("%s at version %d of %d, doubt %+v", r.State, r.Version, newest, r.Doubt)
+		}
+		f.wantCleanLedger()
+	})
+}

@@ -184,6 +184,7 @@ func (w *Worker) run(ctx context.Context) error {
 			return nil
 		}
 		w.drainExchanger(ctx)
+		w.takeBack(ctx)
 		g.Go(func() error { return w.recoverJournal(ctx) })
 		g.Go(func() error { return w.runExchanger(ctx) })
 		w.begun()

@@ -55,7 +55,7 @@ func judge(s journal.Sight, err error, now time.Time) (lines []probe.Check) {
 	}
 	if n := len(s.Aside); n > 0 {
 		lines = append(lines, probe.Check{Result: probe.Warn, Found: fmt.Sprintf("%d replies are set aside, sealed", n),
-			Advice: "compare them with their credentials (freshet show); then remove aside.log while nobody uses the journal"})
+			Advice: "they may be the only copies of their refresh tokens: compare them with their credentials (freshet show). After a restore, start the worker anew: it looks at them once more. Then remove aside.log while nobody uses the journal"})
 	}
 	if s.Unreadable > 0 {
 		lines = append(lines, probe.Check{Result: probe.Warn, Found: fmt.Sprintf("%d stretches cannot be read", s.Unreadable),

@@ -281,6 +281,9 @@ func (st *settlement) tooLate(cur Stored) error {
 	return st.engine.cfg.Journal.SetAside(st.outcome.Attempt, "a newer version is committed")
 }
 
+// AsideNoRecord is why a reply is set aside whose record has disappeared. When there is one again, the reply may be of use.
+const AsideNoRecord = "there is no record"
+
 // missing keeps a reply whose record has disappeared: a removed credential leaves a tombstone, so the store was emptied or
 // set back, or is another one. Nothing is created, and nothing revoked that may be the last of its kind.
 func (st *settlement) missing() error {
@@ -288,7 +291,7 @@ func (st *settlement) missing() error {
 		return st.drop()
 	}
 	st.result.Err = fmt.Errorf("%w: attempt %s of %s", ErrNoRecord, st.outcome.Attempt, st.outcome.Key)
-	return st.engine.cfg.Journal.SetAside(st.outcome.Attempt, "there is no record")
+	return st.engine.cfg.Journal.SetAside(st.outcome.Attempt, AsideNoRecord)
 }
 
 // gone gives back what was received for a grant that nobody holds any more.
