@@ -58,6 +58,10 @@ The file is replaced at once, for its owner alone; the one before stays beside i
 
 const stateDirUsage = "look into the journal of this state `directory` of a worker or an exchanger too; once for each"
 
+// distribute is what follows each step.
+const distribute = "give the file to every process that reads it, with a SIGHUP or a restart each: systemd credentials, variables, Compose and Kubernetes need the restart, " +
+	"and a process that was sent a SIGHUP logs the keys that it has."
+
 func (c *cli) addKey(ctx context.Context, file string, data []byte) error {
 	next, id, err := seal.AddKey(data)
 	if errors.Is(err, seal.ErrNewerWaits) {
@@ -71,7 +75,7 @@ func (c *cli) addKey(ctx context.Context, file string, data []byte) error {
 		_, err = fmt.Fprintln(c.out, id)
 	}
 	return c.say(err, `%s has key %d, which does not seal yet; %[1]s.old is the file as it was.
-Next: give the file to every process that reads it, with a SIGHUP or a restart each. Then: freshet keys rotate %[1]s --promote`, file, id)
+Next: %[3]s Then: freshet keys rotate %[1]s --promote`, file, id, distribute)
 }
 
 func (c *cli) promote(ctx context.Context, file string, data []byte) error {
@@ -84,7 +88,7 @@ func (c *cli) promote(ctx context.Context, file string, data []byte) error {
 		err = replaceKeyset(file, data, next)
 	}
 	return c.say(err, `key %d of %s seals from now on; %[2]s.old is the file as it was.
-Next: give the file to every process that reads it, with a SIGHUP or a restart each. Then: freshet keys rewrap`, id, file)
+Next: %[3]s Then: freshet keys rewrap`, id, file, distribute)
 }
 
 func (c *cli) retire(ctx context.Context, r rotation, file string, data []byte) error {
@@ -104,7 +108,7 @@ func (c *cli) retire(ctx context.Context, r rotation, file string, data []byte) 
 		err = replaceKeyset(file, data, next)
 	}
 	return c.say(err, `key %d is gone from %s; %[2]s.old still has it: delete that file once all goes well.
-Next: give the file to every process that reads it, with a SIGHUP or a restart each`, id, file)
+Next: %[3]s`, id, file, distribute)
 }
 
 // needless fails while anything needs the key, or while that is not known.

@@ -2,6 +2,7 @@ package flags
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -75,21 +76,41 @@ func (k *Keysets) load(which, file string) (*seal.Keyset, error) {
 	return keyset, nil
 }
 
-func (k *Keysets) read(which, file string) ([]byte, error) {
+// origin is where a keyset comes from: a file that somebody named, a credential of systemd, or a variable.
+type origin struct {
+	named, credential string // paths
+	variable          string
+}
+
+// origin finds where a keyset comes from. Error: ErrNoKeyset.
+func (k *Keysets) origin(which, file string) (origin, error) {
 	variable := "FRESHET_" + upperSnake(which) + "_KEYSET"
 	content := os.Getenv(variable)
 	switch {
 	case file != "" && content != "" && file == os.Getenv(variable+"_FILE"):
-		return nil, fmt.Errorf("%s and %s_FILE are both set: unset one", variable, variable)
+		return origin{}, fmt.Errorf("%s and %s_FILE are both set: unset one", variable, variable)
+	case file != "" && filepath.Dir(file) == os.Getenv("CREDENTIALS_DIRECTORY"):
+		return origin{credential: file}, nil
 	case file != "":
-		return k.readFile(which, file)
+		return origin{named: file}, nil
 	case content != "":
-		return unwrapped([]byte(content)), nil
+		return origin{variable: variable}, nil
 	}
 	if credential := credentialFile(which); credential != "" {
-		return k.readFile(which, credential)
+		return origin{credential: credential}, nil
 	}
-	return nil, noKeyset{which}
+	return origin{}, noKeyset{which}
+}
+
+func (k *Keysets) read(which, file string) ([]byte, error) {
+	from, err := k.origin(which, file)
+	if err != nil {
+		return nil, err
+	}
+	if from.variable != "" {
+		return unwrapped([]byte(os.Getenv(from.variable))), nil
+	}
+	return k.readFile(which, cmp.Or(from.named, from.credential))
 }
 
 // credentialFile is where systemd puts the credential WHICH-keyset of a unit (systemd.exec, LoadCredential=); empty: it did not.
