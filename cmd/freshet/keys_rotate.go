@@ -31,7 +31,8 @@ each step ends with the new file in the hands of every process that reads it.
 Without a flag a new key is added, which opens and does not seal yet. --promote makes it the one that seals; then
 freshet keys rewrap moves what is stored. --retire removes an old key, and refuses while anything needs it.
 
-The file is replaced at once, for its owner alone; the one before stays beside it as FILE.old.`
+The file is replaced at once. Its mode, owner and group stay, and a symbolic link is followed; what cannot be kept is warned of. The
+one before stays beside it as FILE.old, for you alone.`
 	fs := cmd.Flags()
 	fs.BoolVar(&r.promote, "promote", false, "make the newest key the one that seals")
 	fs.StringVar(&r.retire, "retire", "", "remove the key of this `id`, once nothing needs it")
@@ -69,7 +70,7 @@ func (c *cli) addKey(ctx context.Context, file string, data []byte) error {
 	}
 	if err == nil {
 		c.noteKeys(ctx, "add key %d to %s", id, file)
-		err = replaceKeyset(file, data, next)
+		err = c.replaceKeyset(file, data, next)
 	}
 	if err == nil {
 		_, err = fmt.Fprintln(c.out, id)
@@ -85,7 +86,7 @@ func (c *cli) promote(ctx context.Context, file string, data []byte) error {
 	}
 	if err == nil {
 		c.noteKeys(ctx, "promote key %d of %s", id, file)
-		err = replaceKeyset(file, data, next)
+		err = c.replaceKeyset(file, data, next)
 	}
 	return c.say(err, `key %d of %s seals from now on; %[2]s.old is the file as it was.
 Next: %[3]s Then: freshet keys rewrap`, id, file, distribute)
@@ -105,7 +106,7 @@ func (c *cli) retire(ctx context.Context, r rotation, file string, data []byte) 
 	}
 	if err == nil {
 		c.noteKeys(ctx, "retire key %d of %s", id, file)
-		err = replaceKeyset(file, data, next)
+		err = c.replaceKeyset(file, data, next)
 	}
 	return c.say(err, `key %d is gone from %s; %[2]s.old still has it: delete that file once all goes well.
 Next: %[3]s`, id, file, distribute)
@@ -133,11 +134,15 @@ func (c *cli) needless(ctx context.Context, r rotation, id uint32) error {
 	return nil
 }
 
-// replaceKeyset keeps the keyset of before and puts the new one in its place.
-func replaceKeyset(file string, before, after []byte) error {
+// replaceKeyset keeps the keyset of before, for whoever types this alone, and puts the new one in its place, for those who had it.
+func (c *cli) replaceKeyset(file string, before, after []byte) error {
 	err := replace.File(file+".old", before)
 	if err == nil {
-		err = replace.File(file, after)
+		err = replace.Content(file, after)
+	}
+	if errors.Is(err, replace.ErrOwner) {
+		fmt.Fprintln(c.err, "freshet: WARNING:", err)
+		err = nil
 	}
 	if err != nil {
 		return fmt.Errorf("replace keyset: %w", err)

@@ -5,6 +5,9 @@
 // File writes a temporary file beside the one that is meant and renames it. A process that dies in between leaves it behind, with
 // what should have been in the file; Clean removes what was left so. A temporary file lives for milliseconds, so an old one is nobody's,
 // whichever process made it: no lock is needed beside others that write the same file.
+//
+// What is renamed is a new file: without more it belongs to whoever wrote it, for that user alone. Content is for a file that others were
+// given: it follows symbolic links and keeps mode, owner and group.
 package replace
 
 import (
@@ -32,11 +35,19 @@ func prefix(path string) string {
 // File puts data in the place of a file at once, for its owner alone (0600): whoever reads sees the old content or the new one,
 // also after a crash.
 func File(path string, data []byte) error {
+	return put(path, data, func(*os.File) error { return nil })
+}
+
+// put writes a file as File does. prepare is called while it is for its owner alone and not in its place.
+func put(path string, data []byte, prepare func(*os.File) error) error {
 	f, err := os.CreateTemp(filepath.Dir(path), prefix(path)+"*"+suffix) // 0600
 	if err != nil {
 		return err
 	}
-	_, err = f.Write(data)
+	err = prepare(f)
+	if err == nil {
+		_, err = f.Write(data)
+	}
 	err = errors.Join(err, f.Sync(), f.Close())
 	if err == nil {
 		err = os.Rename(f.Name(), path)
