@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 
 	"github.com/spf13/cobra"
 
 	"github.com/freshetdev/freshet/internal/replace"
+	"github.com/freshetdev/freshet/internal/rewrap"
 	"github.com/freshetdev/freshet/pkg/seal"
 )
 
@@ -29,7 +31,8 @@ func (c *cli) keysRotateCommand() *cobra.Command {
 each step ends with the new file in the hands of every process that reads it.
 
 Without a flag a new key is added, which opens and does not seal yet. --promote makes it the one that seals; then
-freshet keys rewrap moves what is stored. --retire removes an old key, and refuses while anything needs it.
+freshet keys rewrap moves what is stored. --retire removes an old key, and refuses while anything needs it. Journals may need a
+key of the grant keyset: it also refuses without --state-dir for those, unless --force is given.
 
 The file is replaced at once. Its mode, owner and group stay, and a symbolic link is followed; what cannot be kept is warned of. The
 one before stays beside it as FILE.old, for you alone.`
@@ -102,7 +105,7 @@ func (c *cli) retire(ctx context.Context, r rotation, file string, data []byte) 
 		return fmt.Errorf("%w: add another and promote it first", err)
 	}
 	if err == nil && !r.force {
-		err = c.needless(ctx, r, uint32(id))
+		err = c.needless(ctx, r, data, uint32(id))
 	}
 	if err == nil {
 		c.noteKeys(ctx, "retire key %d of %s", id, file)
@@ -112,14 +115,11 @@ func (c *cli) retire(ctx context.Context, r rotation, file string, data []byte) 
 Next: %[3]s`, id, file, distribute)
 }
 
-// needless fails while anything needs the key, or while that is not known.
-func (c *cli) needless(ctx context.Context, r rotation, id uint32) error {
+// needless fails while anything needs the key of a keyset, or while that is not known.
+func (c *cli) needless(ctx context.Context, r rotation, keyset []byte, id uint32) error {
 	s, err := c.survey(ctx, r.stateDirs)
 	if err != nil {
 		return fmt.Errorf("look whether anything needs key %d: %w; --force does without", id, err)
-	}
-	if len(r.stateDirs) == 0 {
-		fmt.Fprintln(c.err, "freshet: no --state-dir was given: what journals need is not known")
 	}
 	if len(s.Faults) > 0 {
 		return fmt.Errorf("%d entries cannot be read, so it is not known whether they need key %d; --force does without", len(s.Faults), id)
@@ -131,7 +131,25 @@ func (c *cli) needless(ctx context.Context, r rotation, id uint32) error {
 	if len(uses) > 0 {
 		return fmt.Errorf("key %d is still needed: freshet keys rewrap moves what is stored on NATS; journals and enrolments end by themselves", id)
 	}
-	return nil
+	if len(r.stateDirs) > 0 {
+		return nil
+	}
+	return journalsUnseen(s, keyset, id)
+}
+
+// journalsUnseen fails unless the keyset is seen to seal access tokens: journals hold grants, so an access key they do not need.
+func journalsUnseen(s *rewrap.Survey, keyset []byte, id uint32) error {
+	k, err := seal.LoadKeyset(keyset)
+	if err != nil {
+		return err
+	}
+	for _, u := range s.Uses() {
+		if u.Place == rewrap.PlaceAccess && slices.Contains(k.KeyIDs(), u.Key) {
+			return nil
+		}
+	}
+	return fmt.Errorf("no --state-dir was given, so it is not known whether a journal needs key %d: give --state-dir for each worker and exchanger; "+
+		"where they are on other hosts run freshet keys rewrap --verify --state-dir DIR there, and then this with --force", id)
 }
 
 // replaceKeyset keeps the keyset of before, for whoever types this alone, and puts the new one in its place, for those who had it.
