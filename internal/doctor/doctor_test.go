@@ -127,6 +127,7 @@ func TestWhatIsAmissIsSaid(t *testing.T) {
 		"another setting":           {(*world).oddStream, doctor.Config{}, "warn stream TOKEN_EVENTS: it is not as declared: duplicate window is 1m0s"},
 		"acknowledged, not written": {(*world).volatileStream, doctor.Config{}, "fail bucket tokens: it acknowledges before"},
 		"no scheduler":              {(*world).setUp, doctor.Config{}, "warn scheduler: nobody watches"},
+		"a watch, whoever's":        {(*world).watched, doctor.Config{}, "ok scheduler: watched by 1: schedulers, or dashboards"},
 		"no provider":               {(*world).setUpAlone, doctor.Config{}, "warn providers: there are none"},
 		"a provider in pieces":      {(*world).badProvider, doctor.Config{}, "fail provider acme: its definition cannot be read"},
 		"another keyset":            {(*world).otherKeyset, doctor.Config{}, "fail provider acme: its secrets do not open"},
@@ -171,6 +172,16 @@ func with(change func(*refresh.Record)) func(*world) {
 		w.setUp()
 		w.put("alice", change)
 	}
+}
+
+// watched has the records watched, as a dashboard does.
+func (w *world) watched() {
+	w.setUp()
+	caughtUp := make(chan struct{})
+	w.run(func(ctx context.Context) error {
+		return w.b.WatchRecords(ctx, broker.WatchConfig{}, func(broker.Seen) {}, func() { close(caughtUp) })
+	})
+	<-caughtUp
 }
 
 func (w *world) setUpAlone() {

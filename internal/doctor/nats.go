@@ -135,10 +135,20 @@ func (e *examiner) streams(ctx context.Context) {
 		if c := judgeStream(s, e.Broker.Names()); c.Result != probe.OK {
 			e.report(c)
 		}
-		if s.Name == e.Broker.Names().TokensBucket() && s.Consumers == 0 {
-			e.warn("scheduler", "nobody watches the records", "start freshet-scheduler")
+		if s.Name == e.Broker.Names().TokensBucket() {
+			e.report(judgeWatchers(s.Consumers))
 		}
 	}
+}
+
+// judgeWatchers says what the number of those who watch the records tells of schedulers. A dashboard
+// watches in the same way, so that anybody does is no sign of a scheduler.
+func judgeWatchers(n int) probe.Check {
+	if n == 0 {
+		return probe.Check{Name: "scheduler", Result: probe.Warn, Found: "nobody watches the records", Advice: "start freshet-scheduler"}
+	}
+	return probe.Check{Name: "scheduler", Result: probe.OK, Found: fmt.Sprintf(
+		"watched by %d: schedulers, or dashboards and the like alone, which look the same from here; the metric freshet_schedule_live is a scheduler's", n)}
 }
 
 // judgeStream says the worst of a stream. That the events' bucket is full is what its bound is for.
