@@ -311,6 +311,28 @@ func (w *world) run(f func(context.Context) error) {
 	})
 }
 
+// A dashboard watches as a scheduler does: the line does not say that there is one.
+func TestAWatcherNeedNotBeAScheduler(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, natstest.Options{})
+	w.setUp()
+	caughtUp := make(chan struct{})
+	w.run(func(ctx context.Context) error {
+		return w.b.WatchRecords(ctx, broker.WatchConfig{}, func(broker.Seen) {}, func() { close(caughtUp) })
+	})
+	select {
+	case <-caughtUp:
+	case <-time.After(time.Minute):
+		t.Fatal("the watch does not begin")
+	}
+	got := w.examine(doctor.Config{})
+	if !slices.ContainsFunc(got, func(line string) bool {
+		return strings.HasPrefix(line, "ok scheduler: somebody watches the records, a scheduler or a dashboard")
+	}) {
+		t.Errorf("got\n%s", strings.Join(got, "\n"))
+	}
+}
+
 func TestMonitorsTellTheSyncPolicy(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, natstest.Options{MaxPayload: 64 << 10})

@@ -135,10 +135,19 @@ func (e *examiner) streams(ctx context.Context) {
 		if c := judgeStream(s, e.Broker.Names()); c.Result != probe.OK {
 			e.report(c)
 		}
-		if s.Name == e.Broker.Names().TokensBucket() && s.Consumers == 0 {
-			e.warn("scheduler", "nobody watches the records", "start freshet-scheduler")
+		if s.Name == e.Broker.Names().TokensBucket() {
+			e.scheduler(s.Consumers)
 		}
 	}
+}
+
+// scheduler says whether somebody watches the records. A dashboard does it in the same way as a scheduler.
+func (e *examiner) scheduler(watchers int) {
+	if watchers == 0 {
+		e.warn("scheduler", "nobody watches the records", "start freshet-scheduler")
+		return
+	}
+	e.ok("scheduler", "somebody watches the records, a scheduler or a dashboard: NATS does not say which; without a scheduler the line on what is due gets worse")
 }
 
 // judgeStream says the worst of a stream. That the events' bucket is full is what its bound is for.
