@@ -1,6 +1,7 @@
 # The image of a release, from the binaries that were built for it; .goreleaser.yaml says how. Like Dockerfile it is made of nothing else.
 
-FROM golang:1.26 AS build
+# On the machine that builds, whatever the platform: an image for another one is made without emulation.
+FROM --platform=$BUILDPLATFORM golang:1.26 AS build
 RUN mkdir -p /out/state && chmod 0700 /out/state
 
 FROM scratch

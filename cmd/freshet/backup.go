@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -55,6 +56,7 @@ to you neither. Jobs and events are not kept: jobs are made anew.`
 
 func (c *cli) restoreCommand() *cobra.Command {
 	var progress bool
+	var tempDir string
 	cfg := backup.Config{}
 	cmd := c.command("restore DIR", "Put records and providers of a backup back where they are missing", `  freshet setup --replicas 3
   freshet restore ./backup-2026-03-01`, cobra.ExactArgs(1))
@@ -64,9 +66,13 @@ Refresh tokens may have been spent since the backup. Each is marked as in doubt 
 treat it by its provider's rotation class: at a strict one it is presented only once there is nothing left to lose, or when
 the provider, asked by introspection, calls it active. Those that were spent end as reauth_required.
 
+The backup is opened on a server inside this command, which needs about 1.8 KB of disk for each record, beside the backup or in
+--temp-dir. Where nothing can be written beside the backup it is the directory for temporary files (TMPDIR).
+
 It needs both keysets, and assets that are set up. It may be stopped at any time, and goes on from there when it is run again.`
 	c.keys.Register(cmd.Flags())
 	cmd.Flags().IntVar(&cfg.AtOnce, "at-once", 16, "how many records are written at the same time")
+	cmd.Flags().StringVar(&tempDir, "temp-dir", "", "`directory` for the opened backup until the end; default: beside the backup")
 	cmd.Flags().BoolVar(&progress, "progress", flags.IsTerminal(c.err), progressUsage)
 	cmd.RunE = func(cmd *cobra.Command, args []string) (err error) {
 		if cfg.AtOnce < 1 {
@@ -81,13 +87,13 @@ It needs both keysets, and assets that are set up. It may be stopped at any time
 		if progress {
 			cfg.Progress = c.restoreProgress(cfg.Manifest)
 		}
-		return c.restore(cmd.Context(), args[0], cfg)
+		return c.restore(cmd.Context(), args[0], tempDir, cfg)
 	}
 	return cmd
 }
 
 // restore opens the backup on a server of its own, in this process and for as long as it takes, and writes from there.
-func (c *cli) restore(ctx context.Context, dir string, cfg backup.Config) error {
+func (c *cli) restore(ctx context.Context, dir, tempDir string, cfg backup.Config) error {
 	b, closeConn, err := c.connect()
 	if err != nil {
 		return err
@@ -97,7 +103,7 @@ func (c *cli) restore(ctx context.Context, dir string, cfg backup.Config) error 
 		return err
 	}
 	c.measureClock(ctx, b)
-	own, end, err := scratch(b.Names())
+	own, end, err := scratch(b.Names(), dir, tempDir)
 	if err != nil {
 		return err
 	}
@@ -122,8 +128,8 @@ func (c *cli) restore(ctx context.Context, dir string, cfg backup.Config) error 
 }
 
 // scratch is a broker on an embedded server that nobody else reaches. Server and store are gone when end returns.
-func scratch(names events.Names) (b *broker.Broker, end func(), err error) {
-	dir, err := os.MkdirTemp("", "freshet-restore-")
+func scratch(names events.Names, backupDir, tempDir string) (b *broker.Broker, end func(), err error) {
+	dir, err := scratchDir(backupDir, tempDir)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -145,6 +151,32 @@ func scratch(names events.Names) (b *broker.Broker, end func(), err error) {
 		return nil, nil, err
 	}
 	return b, func() { nc.Close(); stop() }, nil
+}
+
+// scratchDir makes the directory of the scratch server's store: in tempDir, or else where there was room for the backup. The system's
+// directory for temporary files comes last, because it is often small, in memory, or not there.
+func scratchDir(backupDir, tempDir string) (string, error) {
+	const pattern = ".freshet-restore-"
+	if tempDir != "" {
+		dir, err := os.MkdirTemp(tempDir, pattern)
+		if err != nil {
+			return "", fmt.Errorf("--temp-dir: %w", err)
+		}
+		return dir, nil
+	}
+	backupDir, err := filepath.Abs(backupDir) // the parent of "." is not "."
+	if err != nil {
+		return "", err
+	}
+	dir, err := os.MkdirTemp(filepath.Dir(backupDir), pattern)
+	if err == nil {
+		return dir, nil
+	}
+	dir, err2 := os.MkdirTemp("", pattern)
+	if err2 != nil {
+		return "", fmt.Errorf("no place to open the backup, give --temp-dir: %w", errors.Join(err, err2))
+	}
+	return dir, nil
 }
 
 // progressUsage explains --progress.

@@ -20,5 +20,8 @@ func ImportProgress(out io.Writer) func(done, bad int, now time.Time) {
 	return (&importOutput{out: out}).progress
 }
 
+// ScratchDir makes the directory in which a backup is opened.
+var ScratchDir = scratchDir
+
 // ShowDevice says what to do on another device.
 var ShowDevice = showDevice

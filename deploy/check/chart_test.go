@@ -221,6 +221,20 @@ func TestEverythingIsThere(t *testing.T) {
 	}
 }
 
+// The notes say what an upgrade or its end leaves to people, where it does.
+func TestNotesSayWhatIsLeftToPeople(t *testing.T) {
+	t.Parallel()
+	c := loadChart(t)
+	for name, want := range map[string][2]bool{"default": {true, false}, "everything": {true, true}, "exchanger": {false, false}} {
+		files, err := renderFiles(c, valueSets(t)[name])
+		must(t, err)
+		notes := files["freshet/templates/NOTES.txt"]
+		if stays := strings.Contains(notes, "delete configmap,networkpolicy -l app.kubernetes.io/instance=rel"); stays != want[0] || strings.Contains(notes, "KEDA") != want[1] {
+			t.Errorf("%s: want %v of what stays, and of scaling:\n%s", name, want, notes)
+		}
+	}
+}
+
 // What is not meant is refused, in words that say where it is.
 func TestNonsenseIsRefused(t *testing.T) {
 	t.Parallel()

@@ -1,16 +1,23 @@
 package permissions
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // helm writes values of the chart nats/nats. Its configuration is merged into what the chart makes; passwords come from a secret, which
 // the server reads as variables of its environment.
 func helm(users []Permissions, s Scope) string {
 	var p page
-	p.comment("Values of the chart nats/nats. The secret freshet-nats has a key for each user's password, which begins with a letter.")
+	p.comment("Values of the chart nats/nats. The secret freshet-nats, in the namespace of NATS, has each user's password under <user>-password; " +
+		"it begins with a letter. Freshet's own chart reads its roles' passwords under the same keys from a secret in its namespace.")
 	p.open("config:")
+	names, in := accounts(users)
+	if slices.Contains(names, Home) {
+		p.helmJetStream()
+	}
 	p.open("merge:")
 	p.open("accounts:")
-	names, in := accounts(users)
 	for _, name := range names {
 		p.comment(aboutAccount(name))
 		p.open("%s:", name)
@@ -32,10 +39,20 @@ func helm(users []Permissions, s Scope) string {
 	for _, u := range users {
 		p.open("%s:", u.password())
 		p.open("valueFrom:")
-		p.line("secretKeyRef: {name: freshet-nats, key: %s}", u.User)
+		p.line("secretKeyRef: {name: freshet-nats, key: %s-password}", u.User)
 		p.depth -= 2
 	}
 	return p.String()
+}
+
+// helmJetStream switches on what the chart leaves off, with the writes as deploy/nats has them.
+func (p *page) helmJetStream() {
+	p.open("jetstream:")
+	p.line("enabled: true")
+	p.line("fileStore: {enabled: true}")
+	p.comment("A rotated refresh token exists once: every write is synced before it is acknowledged. The default loses up to two minutes.")
+	p.line("merge: {sync_interval: always}")
+	p.depth--
 }
 
 func (p *page) helmExports(s Scope) {

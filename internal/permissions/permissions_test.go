@@ -144,20 +144,42 @@ func TestValuesAndJSONCanBeRead(t *testing.T) {
 		for _, s := range []permissions.Scope{{}, {Provider: "acme", Tenant: "north"}} {
 			var values struct {
 				Config struct {
+					JetStream struct {
+						Enabled   bool
+						FileStore struct{ Enabled bool } `yaml:"fileStore"`
+						Merge     struct {
+							SyncInterval string `yaml:"sync_interval"`
+						}
+					}
 					Merge struct {
 						Accounts map[string]struct {
 							Users []struct{ User, Password string }
 						}
 					}
 				}
-				Container struct{ Env map[string]any }
+				Container struct {
+					Env map[string]struct {
+						ValueFrom struct {
+							SecretKeyRef struct{ Name, Key string } `yaml:"secretKeyRef"`
+						} `yaml:"valueFrom"`
+					}
+				}
 			}
 			if err := yaml.Unmarshal([]byte(write(t, permissions.Helm, r, s)), &values); err != nil {
 				t.Fatalf("%s: %v", r, err)
 			}
 			users := 0
-			for _, a := range values.Config.Merge.Accounts {
+			for name, a := range values.Config.Merge.Accounts {
 				users += len(a.Users)
+				for _, u := range a.Users { // the keys are those that Freshet's own chart reads
+					variable := strings.TrimSuffix(strings.TrimPrefix(u.Password, "<< $"), " >>")
+					if ref := values.Container.Env[variable].ValueFrom.SecretKeyRef; ref.Name != "freshet-nats" || ref.Key != u.User+"-password" {
+						t.Errorf("%s: the password comes from %+v", u.User, ref)
+					}
+				}
+				if js := values.Config.JetStream; name == permissions.Home && (!js.Enabled || !js.FileStore.Enabled || js.Merge.SyncInterval != "always") {
+					t.Errorf("%q: JetStream is %+v", r, js)
+				}
 			}
 			want := 1
 			if r == "" {

@@ -193,7 +193,9 @@ func reader() work {
 			{subjects: []string{"$JS.API.DIRECT.GET.KV_{tokens}.$KV.{tokens}.{key}"}},
 			{why: "A token that a resource server refuses is not worth much: its reader may ask for a newer one, within the rate " +
 				"and the rest that the lane tells of. Whoever may ask can make a provider's refreshes more frequent, down " +
-				"to one every few seconds for each credential; leave these two out for programs that only read.",
+				"to one every few seconds for each credential. Where the provider has a rate it can also stop or delay them, for " +
+				"everybody: it may send messages with the ids of the fleet's slots of that rate, which then count as taken. Leave " +
+				"these two out for programs that only read.",
 				subjects: []string{"$JS.API.CONSUMER.INFO.{jobs}.{provider}", "{ns}refresh.jobs.{key}"}},
 			{why: "An agent writes down whom it gave which token.", subjects: []string{"{ns}audit.token_read.{key}"}},
 		},
