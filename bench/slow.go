@@ -17,7 +17,7 @@ func slowProvider(ctx context.Context, b *bench) error {
 		atOnce = 64
 	}
 	b.Title("One worker, a provider that takes %v, %d in flight", slowBy, atOnce)
-	e, err := b.arena.enter(ctx, freshet(fresh.Variant{Name: rowFreshet}), slow, atOnce, b.size(10*atOnce))
+	e, err := b.arena.enter(ctx, freshet(fresh.Variant{Name: rowFreshet}), slow, atOnce, b.size(40*atOnce))
 	if err != nil {
 		return err
 	}
