@@ -16,7 +16,11 @@ import (
 // Unencrypted says of a connection that goes beyond this machine without TLS what others on the way can read, and what to do. "": it
 // does not, or there is no connection now.
 func Unencrypted(nc *nats.Conn) string {
-	if _, err := nc.TLSConnectionState(); !errors.Is(err, nats.ErrConnectionNotTLS) || stays(nc.ConnectedAddr()) {
+	if stays(nc.ConnectedAddr()) || nc.TLSRequired() {
+		return ""
+	}
+	// Asked last, of a server that leaves TLS to its clients: nats.go looks at the connection's status there without its lock.
+	if _, err := nc.TLSConnectionState(); !errors.Is(err, nats.ErrConnectionNotTLS) {
 		return ""
 	}
 	return "the connection to NATS is not encrypted: others on the way can read the password or token that it shows, and which accounts there are; " +
