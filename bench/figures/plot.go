@@ -22,14 +22,14 @@ type Series struct {
 
 // The plot's sizes in pixels.
 const (
-	plotWidth, plotHeight             = 640, 400
-	plotLeft, plotRight               = 80, 20
-	plotTop, plotBottom               = 40, 60
-	plotInnerX                        = plotWidth - plotLeft - plotRight
-	plotInnerY                        = plotHeight - plotTop - plotBottom
-	gridLines                         = 5
-	dot                               = 4
-	legendLine, legendWidth, fontSize = 16, 170, 12
+	plotWidth, plotHeight        = 640, 400
+	plotLeft, plotRight          = 80, 20
+	plotTop, plotBottom          = 40, 60
+	plotInnerX                   = plotWidth - plotLeft - plotRight
+	plotInnerY                   = plotHeight - plotTop - plotBottom
+	gridLines                    = 5
+	dot                          = 4
+	legendLine, swatch, fontSize = 16, 10, 12
 )
 
 // colours tell lines apart, for those who see no red as well (Okabe and Ito).
@@ -61,8 +61,8 @@ func WriteSVG(w io.Writer, series []Series) {
 	for i, s := range series {
 		draw(w, s, colours[i%len(colours)], x, y)
 		at := float64(plotTop + legendLine*(i+1))
-		fmt.Fprintf(w, `<rect x="%d" y="%.1f" width="10" height="10" fill="%s"/>`+"\n", plotWidth-legendWidth, at-10, colours[i%len(colours)])
-		text(w, plotWidth-legendWidth+16, at, "start", s.Name)
+		fmt.Fprintf(w, `<rect x="%d" y="%.1f" width="10" height="10" fill="%s"/>`+"\n", plotWidth-plotRight-swatch, at-swatch, colours[i%len(colours)])
+		text(w, plotWidth-plotRight-swatch-6, at, "end", s.Name)
 	}
 	fmt.Fprintln(w, "</svg>")
 }
