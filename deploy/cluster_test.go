@@ -119,19 +119,7 @@ func startNode(t *testing.T, opts *server.Options, others ...*server.Server) *se
 		routes = append(routes, fmt.Sprintf("nats://127.0.0.1:%d", o.ClusterAddr().Port))
 	}
 	opts.Routes = server.RoutesFromStr(strings.Join(routes, ","))
-	s, err := server.NewServer(opts)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.Start()
-	t.Cleanup(func() {
-		s.Shutdown()
-		s.WaitForShutdown()
-	})
-	if !s.ReadyForConnections(patience) {
-		t.Fatal("nats-server is not ready")
-	}
-	return s
+	return start(t, opts)
 }
 
 // until asks again and again until it is so.

@@ -106,6 +106,12 @@ func startNATS(t *testing.T, conf string) *server.Server {
 		t.Fatal(err)
 	}
 	opts.NoSigs, opts.NoLog = true, true
+	return start(t, opts)
+}
+
+// start runs a server until the test ends.
+func start(t *testing.T, opts *server.Options) *server.Server {
+	t.Helper()
 	s, err := server.NewServer(opts)
 	if err != nil {
 		t.Fatal(err)

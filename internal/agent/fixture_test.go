@@ -45,7 +45,7 @@ func newStage(t *testing.T) *stage {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	s.js, s.keys = js, refresh.Keys{Bucket: names.TokensBucket(), Grant: keyset(t), Access: keyset(t)}
+	s.js, s.keys = js, refresh.Keys{Bucket: names.TokensBucket(), Grant: natstest.Keyset(t), Access: natstest.Keyset(t)}
 	s.client, err = tokens.Open(t.Context(), s.connect(), tokens.Config{AccessKeyset: s.keys.Access, Wait: time.Second})
 	if err != nil {
 		t.Fatal(err)
@@ -62,19 +62,6 @@ func (s *stage) connect() *nats.Conn {
 	}
 	s.t.Cleanup(func() { natstest.Close(nc) })
 	return nc
-}
-
-func keyset(t *testing.T) *seal.Keyset {
-	t.Helper()
-	data, err := seal.GenerateKeyset()
-	if err != nil {
-		t.Fatal(err)
-	}
-	k, err := seal.LoadKeyset(data)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return k
 }
 
 // put commits a version of acme's account, and tells of it. Its token is called access-ACCOUNT-VERSION.

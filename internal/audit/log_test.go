@@ -9,13 +9,14 @@ import (
 
 	"github.com/freshetdev/freshet/internal/audit"
 	"github.com/freshetdev/freshet/internal/broker"
+	"github.com/freshetdev/freshet/internal/natstest"
 	"github.com/freshetdev/freshet/pkg/events"
 	"github.com/freshetdev/freshet/pkg/seal"
 )
 
 func TestAnEntryIsReadAsItWasWritten(t *testing.T) {
 	t.Parallel()
-	w, k := newWorld(t), newKeyset(t)
+	w, k := newWorld(t), natstest.Keyset(t)
 	e := audit.About(audit.Enrolled, alice)
 	e.Data.Via, e.Data.RefreshTokenRef = "login", k.Reference(seal.NewSecret("canary"))
 	before := time.Now()
@@ -49,7 +50,7 @@ func TestAnEntryIsReadAsItWasWritten(t *testing.T) {
 
 func TestOnlyWhatTheFilterWantsIsRead(t *testing.T) {
 	t.Parallel()
-	w, k := newWorld(t), newKeyset(t)
+	w, k := newWorld(t), natstest.Keyset(t)
 	token := seal.NewSecret("leaked")
 	log, bob := w.log(), events.Credential{Provider: "acme", Account: "bob"}
 	read := audit.About(audit.TokenRead, bob)
@@ -69,7 +70,7 @@ func TestOnlyWhatTheFilterWantsIsRead(t *testing.T) {
 		"a credential":    {audit.Filter{Provider: "acme", Account: "bob"}, "token_read"},
 		"a token":         {audit.Filter{Refs: k.References(token)}, "token_read"},
 		"another token":   {audit.Filter{Refs: k.References(seal.NewSecret("other"))}, ""},
-		"another keyset":  {audit.Filter{Refs: newKeyset(t).References(token)}, ""},
+		"another keyset":  {audit.Filter{Refs: natstest.Keyset(t).References(token)}, ""},
 		"nobody's prefix": {audit.Filter{Provider: "acme", Account: "bo"}, ""},
 	} {
 		var got []string

@@ -12,7 +12,6 @@ import (
 	"github.com/freshetdev/freshet/internal/broker"
 	"github.com/freshetdev/freshet/internal/natstest"
 	"github.com/freshetdev/freshet/pkg/events"
-	"github.com/freshetdev/freshet/pkg/seal"
 )
 
 func TestMain(m *testing.M) { natstest.VerifyTestMain(m) }
@@ -99,17 +98,4 @@ func (w *world) entries(f audit.Filter) (all []audit.Entry) {
 		w.Fatal(err)
 	}
 	return all
-}
-
-func newKeyset(t *testing.T) *seal.Keyset {
-	t.Helper()
-	data, err := seal.GenerateKeyset()
-	if err != nil {
-		t.Fatal(err)
-	}
-	k, err := seal.LoadKeyset(data)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return k
 }

@@ -50,7 +50,7 @@ func given(caller, token string) audit.Given {
 
 func TestTheFirstReadIsWrittenAtOnceAndTheRestTogether(t *testing.T) {
 	natstest.Bubble(t, func(t *testing.T) {
-		w, k := newWorld(t), newKeyset(t)
+		w, k := newWorld(t), natstest.Keyset(t)
 		r, stop := w.counting(k)
 		r.Add(given("git", "t1"))
 		time.Sleep(time.Second)
@@ -84,7 +84,7 @@ func TestTheFirstReadIsWrittenAtOnceAndTheRestTogether(t *testing.T) {
 func TestReadsAreKeptWhileNATSIsAway(t *testing.T) {
 	natstest.Bubble(t, func(t *testing.T) {
 		w := newWorld(t)
-		r, _ := w.counting(newKeyset(t))
+		r, _ := w.counting(natstest.Keyset(t))
 		w.setBroken(errAway)
 		for range 5 {
 			r.Add(given("git", "t1"))

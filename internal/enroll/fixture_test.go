@@ -52,22 +52,9 @@ func newHouse(t testing.TB) *house {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h.keys = refresh.Keys{Bucket: b.Names().TokensBucket(), Grant: keyset(t), Access: keyset(t)}
+	h.keys = refresh.Keys{Bucket: b.Names().TokensBucket(), Grant: natstest.Keyset(t), Access: natstest.Keyset(t)}
 	h.writer = &enroll.Writer{Store: b, Teller: b.Publisher(), Keys: h.keys}
 	return h
-}
-
-func keyset(t testing.TB) *seal.Keyset {
-	t.Helper()
-	data, err := seal.GenerateKeyset()
-	if err != nil {
-		t.Fatal(err)
-	}
-	k, err := seal.LoadKeyset(data)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return k
 }
 
 // heard returns the next event.

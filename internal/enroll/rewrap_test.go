@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/freshetdev/freshet/internal/enroll"
+	"github.com/freshetdev/freshet/internal/natstest"
 	"github.com/freshetdev/freshet/pkg/events"
 	"github.com/freshetdev/freshet/pkg/provider"
 	"github.com/freshetdev/freshet/pkg/refresh"
@@ -172,7 +173,7 @@ func TestRewrapLeavesWhatDoesNotOpen(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
 	seen := h.enrolled(t)
-	w := &enroll.Writer{Store: h.broker, Keys: refresh.Keys{Bucket: h.keys.Bucket, Grant: keyset(t)}}
+	w := &enroll.Writer{Store: h.broker, Keys: refresh.Keys{Bucket: h.keys.Bucket, Grant: natstest.Keyset(t)}}
 	if done, err := w.Rewrap(t.Context(), seen); done || !errors.Is(err, seal.ErrUnknownKey) {
 		t.Errorf("rewrap: %v, %v", done, err)
 	}

@@ -184,19 +184,26 @@ func (w words) await(t *testing.T, texts ...string) {
 	}
 }
 
-// TestRunStartsWithoutAnIssuer: one provider whose issuer is out of order keeps no other from starting, and comes when it answers.
-func TestRunStartsWithoutAnIssuer(t *testing.T) {
-	t.Parallel()
+// issuerOutOfOrder is an authorization server that answers 502 until up is set.
+func issuerOutOfOrder(t *testing.T) (srv *httptest.Server, up *atomic.Bool) {
+	t.Helper()
 	auth := authserver.New(authserver.Config{})
-	var up atomic.Bool
-	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	up = new(atomic.Bool)
+	srv = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if up.Load() {
 			auth.ServeHTTP(w, r)
 			return
 		}
 		w.WriteHeader(http.StatusBadGateway)
 	}))
-	defer srv.Close()
+	t.Cleanup(srv.Close)
+	return srv, up
+}
+
+// TestRunStartsWithoutAnIssuer: one provider whose issuer is out of order keeps no other from starting, and comes when it answers.
+func TestRunStartsWithoutAnIssuer(t *testing.T) {
+	t.Parallel()
+	srv, up := issuerOutOfOrder(t)
 	define := func(name string) provider.Definition {
 		return provider.Definition{Name: name, Issuer: srv.URL, ClientID: "dev", ClientSecrets: []seal.Secret{seal.NewSecret("x")}, AuthStyle: provider.AuthBasic}
 	}
@@ -228,16 +235,7 @@ func TestRunStartsWithoutAnIssuer(t *testing.T) {
 // TestAPauseKeepsNoProviderFromItsDefinition: while the issuer of a new definition is out of order, the lane of the old one is paused.
 func TestAPauseKeepsNoProviderFromItsDefinition(t *testing.T) {
 	t.Parallel()
-	auth := authserver.New(authserver.Config{})
-	var up atomic.Bool
-	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if up.Load() {
-			auth.ServeHTTP(w, r)
-			return
-		}
-		w.WriteHeader(http.StatusBadGateway)
-	}))
-	defer srv.Close()
+	srv, up := issuerOutOfOrder(t)
 	old := provider.Definition{Name: "acme", TokenURL: srv.URL + "/token", ClientID: "dev", AuthStyle: provider.AuthNone}
 	changed := provider.Definition{Name: "acme", Issuer: srv.URL, ClientID: "dev", AuthStyle: provider.AuthNone}
 	dir := t.TempDir()

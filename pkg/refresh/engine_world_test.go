@@ -58,7 +58,7 @@ func inWorld(t *testing.T, test func(t *testing.T, w *world)) {
 	t.Helper()
 	t.Parallel()
 	dir := t.TempDir()
-	keys := refresh.Keys{Bucket: "tokens", Grant: testKeyset(t), Access: testKeyset(t)}
+	keys := refresh.Keys{Bucket: "tokens", Grant: natstest.Keyset(t), Access: natstest.Keyset(t)}
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{
 			t: t, ctx: t.Context(), dir: dir, keys: keys, nats: natstest.Run(t, natstest.Options{StoreDir: filepath.Join(dir, "nats")}),
@@ -101,19 +101,6 @@ func (w *world) must(err error) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-}
-
-func testKeyset(t testing.TB) *seal.Keyset {
-	t.Helper()
-	data, err := seal.GenerateKeyset()
-	if err != nil {
-		t.Fatal(err)
-	}
-	k, err := seal.LoadKeyset(data)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return k
 }
 
 // apply makes a provider known to the engines, on an authorization server of its own and of the same rotation class.

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/freshetdev/freshet/internal/natstest"
 	"github.com/freshetdev/freshet/pkg/refresh"
 	"github.com/freshetdev/freshet/pkg/seal"
 )
@@ -13,7 +14,7 @@ import (
 // sealedRecord is a record with canaries in its seals, and the keys to them.
 func sealedRecord(t testing.TB) (refresh.Record, refresh.Keys) {
 	t.Helper()
-	keys := refresh.Keys{Bucket: "tokens", Grant: testKeyset(t), Access: testKeyset(t)}
+	keys := refresh.Keys{Bucket: "tokens", Grant: natstest.Keyset(t), Access: natstest.Keyset(t)}
 	r := healthy().Record
 	g := refresh.Grant{RefreshToken: seal.NewSecret(canaryRefresh), Previous: seal.NewSecret("rt-before")}
 	if err := keys.Seal(&r, g, seal.NewSecret(canaryAccess)); err != nil {

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/freshetdev/freshet/internal/natstest"
 	"github.com/freshetdev/freshet/pkg/events"
 	"github.com/freshetdev/freshet/pkg/provider"
 	"github.com/freshetdev/freshet/pkg/refresh"
@@ -77,7 +78,7 @@ func TestHeadersOfANewerVersionAreRead(t *testing.T) {
 // Every NATS client that may watch the bucket sees the headers.
 func TestHeadersCarryNothingSealed(t *testing.T) {
 	t.Parallel()
-	keys := refresh.Keys{Bucket: "tokens", Grant: testKeyset(t), Access: testKeyset(t)}
+	keys := refresh.Keys{Bucket: "tokens", Grant: natstest.Keyset(t), Access: natstest.Keyset(t)}
 	r := fullRecord()
 	r.Meta = []byte(`{"hint":"` + canarySecret + `"}`)
 	if err := keys.Seal(&r, refresh.Grant{RefreshToken: seal.NewSecret(canaryRefresh)}, seal.NewSecret(canaryAccess)); err != nil {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/freshetdev/freshet/internal/natstest"
 	"github.com/freshetdev/freshet/pkg/events"
 	"github.com/freshetdev/freshet/pkg/refresh"
 	"github.com/freshetdev/freshet/pkg/seal"
@@ -149,7 +150,7 @@ func TestACacheFileThatCannotBeUsedIsReportedAndIgnored(t *testing.T) {
 		"altered":     {func(sealed []byte, _ *bucket) []byte { sealed[len(sealed)/2] ^= 1; return sealed }, seal.ErrCorrupt, ""},
 		"plain text":  {func([]byte, *bucket) []byte { return []byte(`{"v":1,"tokens":[]}`) }, seal.ErrCorrupt, ""},
 		"too large":   {func([]byte, *bucket) []byte { return make([]byte, 32<<20+1) }, nil, "larger than"},
-		"another key": {func(_ []byte, b *bucket) []byte { return sealAs(b, keyset(b.t), "cache", `{"v":1}`) }, seal.ErrUnknownKey, ""},
+		"another key": {func(_ []byte, b *bucket) []byte { return sealAs(b, natstest.Keyset(b.t), "cache", `{"v":1}`) }, seal.ErrUnknownKey, ""},
 		"from another place": {func(_ []byte, b *bucket) []byte {
 			return sealAs(b, b.keys.Access, "acme.alice", `{"v":1}`)
 		}, seal.ErrCorrupt, ""},

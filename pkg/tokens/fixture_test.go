@@ -67,21 +67,8 @@ func newBucket(t testing.TB, nc *nats.Conn, names events.Names) *bucket {
 	if err != nil {
 		t.Fatal(err)
 	}
-	keys := refresh.Keys{Bucket: names.TokensBucket(), Grant: keyset(t), Access: keyset(t)}
+	keys := refresh.Keys{Bucket: names.TokensBucket(), Grant: natstest.Keyset(t), Access: natstest.Keyset(t)}
 	return &bucket{t: t, nc: nc, js: js, names: names, keys: keys}
-}
-
-func keyset(t testing.TB) *seal.Keyset {
-	t.Helper()
-	data, err := seal.GenerateKeyset()
-	if err != nil {
-		t.Fatal(err)
-	}
-	k, err := seal.LoadKeyset(data)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return k
 }
 
 // record returns a healthy record of a credential, at version 1, whose token lives for an hour.

@@ -114,7 +114,7 @@ func TestClosedClientsLeaveNothingOnTheConnection(t *testing.T) {
 			depth <- runtime.Callers(0, make([]uintptr, 1000))
 		}
 	}))
-	keys := keyset(t)
+	keys := natstest.Keyset(t)
 	open := func() *tokens.Client {
 		t.Helper()
 		c, err := tokens.Open(t.Context(), nc, tokens.Config{AccessKeyset: keys})

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/oauth2"
 
+	"github.com/freshetdev/freshet/internal/natstest"
 	"github.com/freshetdev/freshet/pkg/events"
 	"github.com/freshetdev/freshet/pkg/refresh"
 	"github.com/freshetdev/freshet/pkg/seal"
@@ -105,7 +106,7 @@ func TestSourceErrors(t *testing.T) {
 			b.put(r, "")
 		}, tokens.ErrExpired},
 		{"sealed with a key the reader lacks", func(b *bucket, r refresh.Record) {
-			b.keys.Access = keyset(b.t)
+			b.keys.Access = natstest.Keyset(b.t)
 			b.put(r, "access")
 		}, seal.ErrUnknownKey},
 		{"the ciphertext was altered", func(b *bucket, r refresh.Record) {
@@ -249,7 +250,7 @@ func TestSourceKeepsItsTokenWhenANewOneDoesNotOpen(t *testing.T) {
 	b.put(r, "access-1")
 	src := c.TokenSource("acme/alice")
 	wantToken(t, src, "access-1")
-	b.keys.Access = keyset(t) // made primary before the reader had it
+	b.keys.Access = natstest.Keyset(t) // made primary before the reader had it
 	r.Version = 2
 	b.tell(b.put(r, "access-2"))
 	wantErr(t, h.next(t), seal.ErrUnknownKey)
@@ -287,7 +288,7 @@ func TestSourceFollowsAfterAReconnect(t *testing.T) {
 func TestSourceWithoutABucketIsUnavailable(t *testing.T) {
 	t.Parallel()
 	s := startServer(t)
-	c, err := tokens.Open(t.Context(), s.connect(t), tokens.Config{AccessKeyset: keyset(t), Wait: 50 * time.Millisecond})
+	c, err := tokens.Open(t.Context(), s.connect(t), tokens.Config{AccessKeyset: natstest.Keyset(t), Wait: 50 * time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -345,7 +346,7 @@ func TestOpenReportsEveryFault(t *testing.T) {
 		}
 	}
 	for _, cfg := range []tokens.Config{{Namespace: "No!"}, {Scope: "No!"}, {Scope: "acme/\xff"}} {
-		cfg.AccessKeyset = keyset(t)
+		cfg.AccessKeyset = natstest.Keyset(t)
 		_, err := tokens.Open(t.Context(), nc, cfg)
 		wantErr(t, err, events.ErrName)
 	}
