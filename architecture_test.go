@@ -50,6 +50,7 @@ var rooms = []struct {
 	outside []string
 }{
 	{"internal/sleep", nil},
+	{"internal/flatjson", nil},
 	{"internal/replace", nil},
 	{"internal/page", nil},
 	{"internal/coredump", []string{xsys}},

@@ -6,6 +6,8 @@ import (
 	"fmt"
 
 	"github.com/nats-io/nats.go"
+
+	"github.com/freshetdev/freshet/internal/flatjson"
 )
 
 // ErrEvent is what every error about a message that cannot be an event wraps.
@@ -17,13 +19,34 @@ func Encode(names Names, e Event) (*nats.Msg, error) {
 	if err := e.validate(); err != nil {
 		return nil, fmt.Errorf("encode event: %w", err)
 	}
-	body, err := json.Marshal(e.Data.utc())
+	body, err := e.Data.encode()
 	if err != nil {
 		return nil, fmt.Errorf("encode event: %w", err)
 	}
 	key := e.key()
 	head := Envelope{ID: e.ID, Type: string(e.Type), Source: e.Source, Subject: key, Time: e.Time, Trace: e.Trace}
 	return head.Message(names.subject(string(e.Type)+"."+key), body), nil
+}
+
+// encode is what json.Marshal would make of d, with all times in UTC.
+func (d Data) encode() ([]byte, error) {
+	o := flatjson.New(512)
+	o.Text("provider", d.Provider)
+	o.TextIf("account", d.Account)
+	o.TextIf("grant_id", d.GrantID)
+	o.UintIf("generation", d.Generation)
+	o.UintIf("version", d.Version)
+	o.UintIf("revision", d.Revision)
+	o.TextIf("state", d.State)
+	o.TextIf("reason", string(d.Reason))
+	o.TimeIf("expires_at", d.ExpiresAt.UTC())
+	o.TextIf("attempt", d.Attempt)
+	o.TextIf("class", d.Class)
+	o.TextIf("code", d.Code)
+	o.TimeIf("next_attempt_at", d.NextAttemptAt.UTC())
+	o.TextIf("by", d.By)
+	o.TimeIf("until", d.Until.UTC())
+	return o.Done()
 }
 
 // Decode reads the event that a message tells. It needs the message's subject, headers and data only, however

@@ -2,12 +2,15 @@ package refresh
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
 	"reflect"
 	"strings"
+
+	"github.com/freshetdev/freshet/internal/flatjson"
 )
 
 // recordFields holds the JSON names of Record's fields; every other name belongs to a newer schema.
@@ -25,7 +28,7 @@ var recordFields = func() map[string]bool {
 // Encode returns the record's stored form. Fields of a newer schema that DecodeRecord found are written
 // back as they were.
 func (r *Record) Encode() ([]byte, error) {
-	data, err := json.Marshal(r)
+	data, err := r.encode()
 	if err != nil {
 		return nil, fmt.Errorf("encode record: %w", err)
 	}
@@ -36,6 +39,64 @@ func (r *Record) Encode() ([]byte, error) {
 		return nil, fmt.Errorf("encode record: %w", err)
 	}
 	return data, nil
+}
+
+// encode is what json.Marshal would make of r, which is written twice for each refresh.
+func (r *Record) encode() ([]byte, error) {
+	o := flatjson.New(1024 + base64.StdEncoding.EncodedLen(len(r.Access)+len(r.Grant)) + len(r.Meta))
+	o.Int("v", int64(r.V))
+	o.Text("provider", r.Provider)
+	o.Text("account", r.Account)
+	o.Text("grant_id", r.GrantID)
+	o.Uint("generation", r.Generation)
+	o.Uint("version", r.Version)
+	o.Text("state", string(r.State))
+	if r.Paused != nil {
+		o.Any("paused", r.Paused)
+	}
+	o.TextsIf("scopes", r.Scopes)
+	o.TextsIf("narrowed", r.Narrowed)
+	o.TextIf("token_type", r.TokenType)
+	o.TextIf("subject", r.Subject)
+	o.TimeIf("granted_at", r.GrantedAt)
+	o.TimeIf("issued_at", r.IssuedAt)
+	o.TimeIf("expires_at", r.ExpiresAt)
+	o.TimeIf("refresh_at", r.RefreshAt)
+	o.TimeIf("grant_expires_at", r.GrantExpiresAt)
+	if r.Policy != nil {
+		o.Any("policy", r.Policy)
+	}
+	r.encodeAttempts(o)
+	if len(r.Meta) > 0 {
+		o.Any("meta", r.Meta)
+	}
+	o.BytesIf("access", r.Access)
+	o.BytesIf("grant", r.Grant)
+	return o.Done()
+}
+
+func (r *Record) encodeAttempts(o *flatjson.Object) {
+	if c := r.Claim; c != nil {
+		o.Begin("claim")
+		o.Text("attempt", c.Attempt)
+		o.Text("worker", c.Worker)
+		o.Text("ttl", c.TTL.String())
+		o.Time("at", c.At)
+		o.End()
+	}
+	if r.Doubt != nil {
+		o.Any("doubt", r.Doubt)
+	}
+	if r.Failure != nil {
+		o.Any("failure", r.Failure)
+	}
+	if l := r.Last; l != nil {
+		o.Begin("last")
+		o.Text("attempt", l.Attempt)
+		o.Text("outcome", string(l.Outcome))
+		o.TextIf("reason", string(l.Reason))
+		o.End()
+	}
 }
 
 // withUnknown adds what a newer schema has. An object of a known name goes back as it came if nobody changed what is

@@ -1,9 +1,11 @@
 package refresh
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 
+	"github.com/freshetdev/freshet/internal/flatjson"
 	"github.com/freshetdev/freshet/pkg/events"
 	"github.com/freshetdev/freshet/pkg/seal"
 )
@@ -49,12 +51,29 @@ type journalled struct {
 	Outcome Outcome `json:"outcome"`
 }
 
+// encode is what json.Marshal would make of j.
+func (j journalled) encode() ([]byte, error) {
+	o := flatjson.New(768 + base64.StdEncoding.EncodedLen(len(j.Outcome.Body)))
+	o.Text("attempt", j.Attempt)
+	o.Text("worker", j.Worker)
+	o.Text("key", j.Key)
+	o.Text("grant_id", j.GrantID)
+	o.Uint("generation", j.Generation)
+	o.Uint("version", j.Version)
+	o.Text("reason", string(j.Reason))
+	o.Int("skew", j.Skew)
+	o.Begin("outcome")
+	j.Outcome.encode(o)
+	o.End()
+	return o.Done()
+}
+
 // journalField binds a journal entry's ciphertext to its place, as a record's fields are bound to theirs.
 const journalField = "journal/"
 
 // SealOutcome returns the journal's form of an outcome.
 func (k Keys) SealOutcome(t Ticket, o Outcome) (Entry, error) {
-	plain, err := json.Marshal(journalled{Ticket: t, Outcome: o})
+	plain, err := journalled{Ticket: t, Outcome: o}.encode()
 	if err != nil {
 		return Entry{}, fmt.Errorf("seal outcome of attempt %s: %w", t.Attempt, err)
 	}

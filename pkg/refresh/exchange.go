@@ -160,8 +160,8 @@ func (e *HTTPExchange) send(ctx context.Context, r Request) (c *conn, begun time
 		return nil, begun, err
 	}
 	req.Header.Set("User-Agent", e.userAgent)
-	var wire bytes.Buffer
-	if err := req.Write(&wire); err != nil {
+	wire := bytes.NewBuffer(make([]byte, 0, 2048))
+	if err := req.Write(wire); err != nil {
 		return nil, begun, requestError("the request cannot be written down")
 	}
 	if err := r.mayStill(ctx); err != nil { // no connection is made in vain

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/freshetdev/freshet/internal/flatjson"
 	"github.com/freshetdev/freshet/pkg/events"
 )
 
@@ -26,7 +27,13 @@ type Job struct {
 
 // Encode returns the job's wire form.
 func (j Job) Encode() []byte {
-	b, err := json.Marshal(j)
+	o := flatjson.New(128)
+	o.Text("reason", string(j.Reason))
+	o.TextIf("grant_id", j.GrantID)
+	o.Uint("newer_than", j.NewerThan)
+	o.TimeIf("issued_after", j.IssuedAfter)
+	o.TrueIf("refused", j.Refused)
+	b, err := o.Done()
 	if err != nil {
 		panic(fmt.Sprintf("encode job: %v", err)) // plain data: cannot fail
 	}
@@ -36,8 +43,27 @@ func (j Job) Encode() []byte {
 // DecodeJob reads a job's wire form. Fields it does not know are ignored.
 func DecodeJob(data []byte) (Job, error) {
 	var j Job
+	if flatjson.Read(data, j.member) {
+		return j, nil
+	}
+	j = Job{}
 	if err := json.Unmarshal(data, &j); err != nil {
 		return Job{}, fmt.Errorf("decode job: %w", err)
 	}
 	return j, nil
+}
+
+// member takes a member of the usual job, as a scheduler writes it; false: there is more to it.
+func (j *Job) member(name, value []byte) (ok bool) {
+	switch string(name) {
+	case "reason":
+		var text string
+		text, ok = flatjson.Text(value)
+		j.Reason = events.Reason(text)
+	case "grant_id":
+		j.GrantID, ok = flatjson.Text(value)
+	case "newer_than":
+		j.NewerThan, ok = flatjson.Uint(value)
+	}
+	return ok
 }

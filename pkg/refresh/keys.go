@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 
+	"github.com/freshetdev/freshet/internal/flatjson"
 	"github.com/freshetdev/freshet/pkg/provider"
 	"github.com/freshetdev/freshet/pkg/seal"
 )
@@ -36,6 +37,50 @@ type grantJSON struct {
 	TokenURL     string             `json:"token_url,omitempty"`
 }
 
+// encode is what json.Marshal would make of g's grantJSON.
+func (g Grant) encode() ([]byte, error) {
+	o := flatjson.New(512)
+	o.TextIf("refresh_token", g.RefreshToken.Reveal())
+	o.TextIf("previous", g.Previous.Reveal())
+	o.TextIf("mint", string(g.Mint))
+	o.TextIf("subject", g.Subject)
+	o.TextIf("token_url", g.TokenURL)
+	return o.Done()
+}
+
+// decodeGrant reads what encode wrote, now or in another version.
+func decodeGrant(plain []byte) (g Grant, err error) {
+	if flatjson.Read(plain, g.member) {
+		return g, nil
+	}
+	var j grantJSON
+	err = json.Unmarshal(plain, &j)
+	return Grant{
+		RefreshToken: seal.NewSecret(j.RefreshToken), Previous: seal.NewSecret(j.Previous),
+		Mint: j.Mint, Subject: j.Subject, TokenURL: j.TokenURL,
+	}, err
+}
+
+// member takes a member of the JSON form; false: it is none of ours.
+func (g *Grant) member(name, value []byte) bool {
+	text, ok := flatjson.Text(value)
+	switch string(name) {
+	case "refresh_token":
+		g.RefreshToken = seal.NewSecret(text)
+	case "previous":
+		g.Previous = seal.NewSecret(text)
+	case "mint":
+		g.Mint = provider.GrantType(text)
+	case "subject":
+		g.Subject = text
+	case "token_url":
+		g.TokenURL = text
+	default:
+		return false
+	}
+	return ok
+}
+
 // OpenGrant opens the record's grant. Errors wrap seal.ErrUnknownKey or seal.ErrCorrupt. A record without a grant
 // gives the zero Grant.
 func (k Keys) OpenGrant(r *Record) (Grant, error) {
@@ -46,14 +91,11 @@ func (k Keys) OpenGrant(r *Record) (Grant, error) {
 	if err != nil {
 		return Grant{}, fmt.Errorf("open grant of %s: %w", r.Credential(), err)
 	}
-	var g grantJSON
-	if err := json.Unmarshal(plain, &g); err != nil {
+	g, err := decodeGrant(plain)
+	if err != nil {
 		return Grant{}, fmt.Errorf("open grant of %s: %w: not a grant", r.Credential(), seal.ErrCorrupt)
 	}
-	return Grant{
-		RefreshToken: seal.NewSecret(g.RefreshToken), Previous: seal.NewSecret(g.Previous),
-		Mint: g.Mint, Subject: g.Subject, TokenURL: g.TokenURL,
-	}, nil
+	return g, nil
 }
 
 // OpenAccess opens the record's access token, with errors as OpenGrant's.
@@ -70,9 +112,7 @@ func (k Keys) OpenAccess(r *Record) (seal.Secret, error) {
 
 // Seal puts both secrets into the record, bound to the credential, grant id, generation and version it has now.
 func (k Keys) Seal(r *Record, g Grant, access seal.Secret) error {
-	plain, err := json.Marshal(grantJSON{
-		RefreshToken: g.RefreshToken.Reveal(), Previous: g.Previous.Reveal(), Mint: g.Mint, Subject: g.Subject, TokenURL: g.TokenURL,
-	})
+	plain, err := g.encode()
 	if err != nil {
 		return fmt.Errorf("seal grant of %s: %w", r.Credential(), err)
 	}

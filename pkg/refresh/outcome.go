@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/freshetdev/freshet/internal/flatjson"
 	"github.com/freshetdev/freshet/pkg/provider"
 	"github.com/freshetdev/freshet/pkg/seal"
 )
@@ -53,6 +54,20 @@ type Outcome struct {
 	Err string `json:"err,omitempty"`
 	// Local: the fault is this machine's (its trust store, its file descriptors), not the provider's.
 	Local bool `json:"local,omitempty"`
+}
+
+// encode adds the members that json.Marshal would make of out.
+func (out *Outcome) encode(o *flatjson.Object) {
+	o.Text("phase", string(out.Phase))
+	o.IntIf("status", int64(out.Status))
+	o.TextIf("content_type", out.ContentType)
+	o.TextIf("retry_after", out.RetryAfter)
+	o.TextIf("date", out.Date)
+	o.BytesIf("body", out.Body)
+	o.Time("started_at", out.StartedAt)
+	o.Time("ended_at", out.EndedAt)
+	o.TextIf("err", out.Err)
+	o.TrueIf("local", out.Local)
 }
 
 // Exchanger presents a grant once.

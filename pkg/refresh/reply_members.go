@@ -8,6 +8,8 @@ import (
 	"net/url"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/freshetdev/freshet/internal/flatjson"
 )
 
 // members are the members of an answer by their exact names, each as JSON.
@@ -29,10 +31,14 @@ func readMembers(contentType string, body []byte) (members, error) {
 
 // readObject reads one whole JSON object; what follows it does not matter.
 func readObject(body []byte) (members, error) {
-	var m members
 	if len(body) == 0 || body[0] != '{' {
 		return nil, fmt.Errorf("%w: it is no JSON object", ErrUnreadable)
 	}
+	m := make(members, 8)
+	if flatjson.Read(body, func(name, value []byte) bool { m[string(name)] = value; return true }) {
+		return m, nil
+	}
+	clear(m)
 	if json.Unmarshal(body, &m) == nil {
 		return m, nil
 	}
