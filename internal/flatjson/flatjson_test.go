@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"maps"
+	"slices"
 	"testing"
 	"time"
 
@@ -84,9 +85,9 @@ func TestWritesWhatEncodingJSONDoes(t *testing.T) {
 // read reads a flat object into a map.
 func read(data []byte) (m map[string]json.RawMessage, ok bool) {
 	m = make(map[string]json.RawMessage)
-	ok = flatjson.Read(data, func(name, value []byte) bool {
-		m[string(name)] = value
-		return true
+	ok = flatjson.Read(data, func(name []byte, value flatjson.Value) bool {
+		m[string(name)] = json.RawMessage(value)
+		return !value.Nested() || json.Valid(value)
 	})
 	return m, ok
 }
@@ -95,7 +96,7 @@ func TestReadsFlatObjects(t *testing.T) {
 	t.Parallel()
 	for _, data := range []string{
 		`{}`, " { } \n", `{"a":1}`, `{"a":"b"}`, "\t{ \"a\" :\r\n\"b c\" , \"d\": null,\"e\":true,\"f\": false ,\"g\":0,\"h\":120 } ",
-		`{"a":1,"a":2}`, `{"":""}`,
+		`{"a":1,"a":2}`, `{"":""}`, `{"a":{"b":["}\\\"]",{}]},"c":[]}`, `{"a": [1.5 , "é"] }`,
 	} {
 		got, ok := read([]byte(data))
 		var want map[string]json.RawMessage
@@ -113,13 +114,13 @@ func TestLeavesTheRestToOthers(t *testing.T) {
 	for _, data := range []string{
 		"", " ", "1", "[]", "{", "}", `{"a"}`, `{"a":}`, `{"a":1`, `{"a":1,}`, `{,}`, `{"a":1}{}`, "{\"a\":1}\x00", `{"a":1} x`, `{a:1}`, `{"a" 1}`,
 		`{"a":"b}`, "{\"a\":\"12\n}", "{\"a\":\"1\x7f\"}", `{"a":"\u0041"}`, `{"\u0041":1}`, `{"a":"é"}`, `{"é":1}`,
-		`{"a":01}`, `{"a":1.5}`, `{"a":-1}`, `{"a":1e3}`, `{"a":truely}`, `{"a":True}`, `{"a":1a}`, `{"a":{}}`, `{"a":[]}`, `{"a":1 "b":2}`,
+		`{"a":01}`, `{"a":1.5}`, `{"a":-1}`, `{"a":1e3}`, `{"a":truely}`, `{"a":True}`, `{"a":1a}`, `{"a":{}`, `{"a":[}}`, `{"a":{"b":"}"}`, `{"a":[1,]}`, `{"a":1 "b":2}`,
 	} {
 		if m, ok := read([]byte(data)); ok {
 			t.Errorf("%q: read %s", data, m)
 		}
 	}
-	if flatjson.Read([]byte(`{"a":1}`), func(_, _ []byte) bool { return false }) {
+	if flatjson.Read([]byte(`{"a":1}`), func([]byte, flatjson.Value) bool { return false }) {
 		t.Error("a member was refused, and nobody said so")
 	}
 }
@@ -137,4 +138,66 @@ func FuzzRead(f *testing.F) {
 			t.Errorf("%q: read %s, encoding/json %s, %v", data, got, want, err)
 		}
 	})
+}
+
+func TestReadsValues(t *testing.T) {
+	t.Parallel()
+	at := time.Date(2026, 1, 2, 3, 4, 5, 600, time.UTC)
+	o := flatjson.New(0)
+	o.Text("text", "a b")
+	o.Uint("number", 1<<62)
+	o.Time("time", at)
+	o.BytesIf("bytes", []byte{0, 1, 255})
+	o.TextsIf("texts", []string{"a", "b c"})
+	o.Any("empty", []string{})
+	data, err := o.Done()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var (
+		text         string
+		number       uint64
+		when         time.Time
+		bytes        []byte
+		texts, empty []string
+	)
+	ok := flatjson.Read(data, func(name []byte, v flatjson.Value) bool {
+		switch string(name) {
+		case "text":
+			return flatjson.Text(v, &text)
+		case "number":
+			return flatjson.Number(v, &number)
+		case "time":
+			return flatjson.Time(v, &when)
+		case "bytes":
+			return flatjson.Bytes(v, &bytes)
+		case "texts":
+			return flatjson.Texts(v, &texts)
+		}
+		return flatjson.Texts(v, &empty)
+	})
+	if !ok || text != "a b" || number != 1<<62 || !when.Equal(at) || string(bytes) != "\x00\x01\xff" || !slices.Equal(texts, []string{"a", "b c"}) || empty == nil || len(empty) > 0 {
+		t.Errorf("%s: read %q %d %v %v %q %q, %v", data, text, number, when, bytes, texts, empty, ok)
+	}
+}
+
+func TestRefusesValuesOfAnotherKind(t *testing.T) {
+	t.Parallel()
+	kinds := map[string]func(v flatjson.Value) bool{
+		"text":   func(v flatjson.Value) bool { return flatjson.Text(v, new(string)) },
+		"number": func(v flatjson.Value) bool { return flatjson.Number(v, new(uint64)) },
+		"time":   func(v flatjson.Value) bool { return flatjson.Time(v, new(time.Time)) },
+		"bytes":  func(v flatjson.Value) bool { return flatjson.Bytes(v, new([]byte)) },
+		"texts":  func(v flatjson.Value) bool { return flatjson.Texts(v, new([]string)) },
+	}
+	for value, right := range map[string][]string{
+		`null`: nil, `true`: nil, `{}`: nil, `1`: {"number"}, `99999999999999999999`: nil, `"!"`: {"text"}, `"YQ=="`: {"text", "bytes"},
+		`"2026-01-02T03:04:05Z"`: {"text", "time"}, `"2026-01-02"`: {"text"}, `["a"]`: {"texts"}, `[]`: {"texts"}, `["a",]`: nil, `["a" "b"]`: nil, `[1]`: nil, `["é"]`: nil,
+	} {
+		for kind, reads := range kinds {
+			if got := reads(flatjson.Value(value)); got != slices.Contains(right, kind) {
+				t.Errorf("%s as %s: %v", value, kind, got)
+			}
+		}
+	}
 }

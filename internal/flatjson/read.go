@@ -1,12 +1,16 @@
 package flatjson
 
-import "strconv"
+// Value is a member's value as it stands in the object, a string with its quotes. One that is an object or an array was not
+// looked into: whoever takes it must read the whole of it, with Read, Texts or encoding/json.
+type Value []byte
 
-// Read calls member with each member of a flat object, in order, until member says no: all names and strings are printable ASCII
-// without escapes, and no value is an array or an object. value is as it stands in data, a string with its quotes. Read returns
-// false when it was told no, and for anything else than one flat object: what was read of it counts for nothing then, and
-// encoding/json has to say what it is. Names that occur twice are given twice.
-func Read(data []byte, member func(name, value []byte) bool) bool {
+// Nested reports whether v is an object or an array.
+func (v Value) Nested() bool { return v[0] == '{' || v[0] == '[' }
+
+// Read calls member with each member of a JSON object, in order, until member says no. It returns false when it was told no, and
+// for anything else than one object in which all names and strings are printable ASCII without escapes and all numbers whole:
+// what was read of it counts for nothing then, and encoding/json has to say what it is. A name that occurs twice is given twice.
+func Read(data []byte, member func(name []byte, value Value) bool) bool {
 	r := reader{data: data}
 	if !r.next('{') {
 		return false
@@ -30,23 +34,6 @@ func Read(data []byte, member func(name, value []byte) bool) bool {
 			return false
 		}
 	}
-}
-
-// Text reads a value that Read gave as a string; null is the empty one, as for encoding/json.
-func Text(value []byte) (text string, ok bool) {
-	if value[0] == '"' {
-		return string(value[1 : len(value)-1]), true
-	}
-	return "", value[0] == 'n'
-}
-
-// Uint reads a value that Read gave as a number; null is 0, as for encoding/json.
-func Uint(value []byte) (n uint64, ok bool) {
-	if value[0] == 'n' {
-		return 0, true
-	}
-	n, err := strconv.ParseUint(string(value), 10, 64)
-	return n, err == nil
 }
 
 // reader reads data from at on.
@@ -92,17 +79,42 @@ func (r *reader) text() []byte {
 	return nil
 }
 
-// value reads a plain string, a whole number, or a word; nil: there is none.
+// value reads a plain string, a whole number, or a word, and skips an object or an array; nil: there is none.
 func (r *reader) value() []byte {
 	if r.over() || r.data[r.at] == '"' {
 		return r.text()
 	}
 	begin := r.at
+	if Value(r.data[begin:]).Nested() {
+		return r.skip()
+	}
 	for r.at < len(r.data) && (letter(r.data[r.at]) || digit(r.data[r.at])) {
 		r.at++
 	}
 	if v := r.data[begin:r.at]; number(v) || string(v) == "true" || string(v) == "false" || string(v) == "null" {
 		return v
+	}
+	return nil
+}
+
+// skip skips what begins with a bracket, up to the one that ends it; nil: there is none.
+func (r *reader) skip() []byte {
+	begin, depth, quoted := r.at, 0, false
+	for ; r.at < len(r.data); r.at++ {
+		switch c := r.data[r.at]; {
+		case quoted && c == '\\':
+			r.at++
+		case c == '"':
+			quoted = !quoted
+		case quoted:
+		case c == '{', c == '[':
+			depth++
+		case c == '}', c == ']':
+			if depth--; depth == 0 {
+				r.at++
+				return r.data[begin:r.at]
+			}
+		}
 	}
 	return nil
 }

@@ -44,7 +44,7 @@ func (c Credential) Validate() error {
 		return fmt.Errorf("%w: credential %.250q: the account is empty", ErrName, c)
 	case !utf8.ValidString(c.Account):
 		return fmt.Errorf("%w: credential %.250q: the account is not valid UTF-8", ErrName, c)
-	case len(c.Key()) > MaxKeyLen:
+	case len(c.Provider)+1+3*len(c.Account) > MaxKeyLen && len(c.Key()) > MaxKeyLen:
 		return fmt.Errorf("%w: credential %.60q…: %d bytes after encoding, at most %d", ErrName, c, len(c.Key()), MaxKeyLen)
 	}
 	return nil
@@ -55,6 +55,9 @@ func (c Credential) Validate() error {
 // A-Za-z0-9_- are written =XX; an empty segment is a lone "=". Key of a credential that does
 // not Validate is not a key.
 func (c Credential) Key() string {
+	if allPlain(c.Account) { // most are
+		return c.Provider + "." + c.Account
+	}
 	var b strings.Builder
 	b.Grow(len(c.Provider) + 1 + len(c.Account) + 8)
 	b.WriteString(c.Provider)
@@ -77,11 +80,7 @@ func ParseKey(key string) (Credential, error) {
 	if !ok {
 		return Credential{}, fmt.Errorf("%w: key %q: want PROVIDER.ACCOUNT", ErrName, key)
 	}
-	segments := strings.Split(rest, ".")
-	for i, s := range segments {
-		segments[i] = decodeSegment(s)
-	}
-	c := Credential{Provider: provider, Account: strings.Join(segments, "/")}
+	c := Credential{Provider: provider, Account: decodeAccount(rest)}
 	if err := c.Validate(); err != nil {
 		return Credential{}, fmt.Errorf("key %q: %w", key, err)
 	}
@@ -115,6 +114,16 @@ func plain(ch byte) bool {
 	return 'a' <= ch && ch <= 'z' || 'A' <= ch && ch <= 'Z' || '0' <= ch && ch <= '9' || ch == '_' || ch == '-'
 }
 
+// allPlain reports whether an account is its own key's tail.
+func allPlain(account string) bool {
+	for i := range len(account) {
+		if !plain(account[i]) {
+			return false
+		}
+	}
+	return account != ""
+}
+
 // writeEscaped writes s with every byte that is not plain as =XX.
 func writeEscaped(b *strings.Builder, s string) {
 	for i := range len(s) {
@@ -127,6 +136,18 @@ func writeEscaped(b *strings.Builder, s string) {
 		b.WriteByte(hexDigits[ch>>4])
 		b.WriteByte(hexDigits[ch&15])
 	}
+}
+
+// decodeAccount undoes the encoding of an account.
+func decodeAccount(s string) string {
+	if allPlain(s) {
+		return s
+	}
+	segments := strings.Split(s, ".")
+	for i, s := range segments {
+		segments[i] = decodeSegment(s)
+	}
+	return strings.Join(segments, "/")
 }
 
 // decodeSegment undoes the encoding of one segment. It is lenient: ParseKey compares the

@@ -118,12 +118,75 @@ func (r *Record) withUnknown(data []byte) ([]byte, error) {
 // DecodeRecord reads a record's stored form, of this schema or a newer one. Errors wrap ErrMalformed.
 func DecodeRecord(data []byte) (Record, error) {
 	r := Record{}
+	if flatjson.Read(data, r.member) {
+		return r, r.check()
+	}
+	r = Record{}
 	dec := json.NewDecoder(bytes.NewReader(data))
 	dec.DisallowUnknownFields()
 	if dec.Decode(&r) == nil && !dec.More() {
 		return r, r.check()
 	}
 	return decodeWithUnknown(data)
+}
+
+// member takes a member of a healthy record's; false: there is more to it.
+func (r *Record) member(name []byte, v flatjson.Value) bool {
+	switch string(name) {
+	case "v":
+		return flatjson.Number(v, &r.V)
+	case "provider":
+		return flatjson.Text(v, &r.Provider)
+	case "account":
+		return flatjson.Text(v, &r.Account)
+	case "grant_id":
+		return flatjson.Text(v, &r.GrantID)
+	case "generation":
+		return flatjson.Number(v, &r.Generation)
+	case "version":
+		return flatjson.Number(v, &r.Version)
+	case "state":
+		return flatjson.Text(v, &r.State)
+	case "scopes":
+		return flatjson.Texts(v, &r.Scopes)
+	case "token_type":
+		return flatjson.Text(v, &r.TokenType)
+	case "subject":
+		return flatjson.Text(v, &r.Subject)
+	case "granted_at":
+		return flatjson.Time(v, &r.GrantedAt)
+	case "issued_at":
+		return flatjson.Time(v, &r.IssuedAt)
+	case "expires_at":
+		return flatjson.Time(v, &r.ExpiresAt)
+	case "refresh_at":
+		return flatjson.Time(v, &r.RefreshAt)
+	case "grant_expires_at":
+		return flatjson.Time(v, &r.GrantExpiresAt)
+	case "last":
+		r.Last = new(Last)
+		return flatjson.Read(v, r.Last.member)
+	case "meta":
+		r.Meta = json.RawMessage(bytes.Clone(v))
+		return json.Valid(v)
+	case "access":
+		return flatjson.Bytes(v, &r.Access)
+	case "grant":
+		return flatjson.Bytes(v, &r.Grant)
+	}
+	return false
+}
+
+func (l *Last) member(name []byte, v flatjson.Value) bool {
+	switch string(name) {
+	case "attempt":
+		return flatjson.Text(v, &l.Attempt)
+	case "outcome":
+		return flatjson.Text(v, &l.Outcome)
+	case "reason":
+		return flatjson.Text(v, &l.Reason)
+	}
+	return false
 }
 
 // decodeWithUnknown is the slow way: it keeps what DecodeRecord's strict reading stumbled over.

@@ -54,16 +54,14 @@ func DecodeJob(data []byte) (Job, error) {
 }
 
 // member takes a member of the usual job, as a scheduler writes it; false: there is more to it.
-func (j *Job) member(name, value []byte) (ok bool) {
+func (j *Job) member(name []byte, value flatjson.Value) bool {
 	switch string(name) {
 	case "reason":
-		var text string
-		text, ok = flatjson.Text(value)
-		j.Reason = events.Reason(text)
+		return flatjson.Text(value, &j.Reason)
 	case "grant_id":
-		j.GrantID, ok = flatjson.Text(value)
+		return flatjson.Text(value, &j.GrantID)
 	case "newer_than":
-		j.NewerThan, ok = flatjson.Uint(value)
+		return flatjson.Number(value, &j.NewerThan)
 	}
-	return ok
+	return false
 }

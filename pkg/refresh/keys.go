@@ -50,11 +50,11 @@ func (g Grant) encode() ([]byte, error) {
 
 // decodeGrant reads what encode wrote, now or in another version.
 func decodeGrant(plain []byte) (g Grant, err error) {
-	if flatjson.Read(plain, g.member) {
-		return g, nil
-	}
 	var j grantJSON
-	err = json.Unmarshal(plain, &j)
+	if !flatjson.Read(plain, j.member) {
+		j = grantJSON{}
+		err = json.Unmarshal(plain, &j)
+	}
 	return Grant{
 		RefreshToken: seal.NewSecret(j.RefreshToken), Previous: seal.NewSecret(j.Previous),
 		Mint: j.Mint, Subject: j.Subject, TokenURL: j.TokenURL,
@@ -62,23 +62,20 @@ func decodeGrant(plain []byte) (g Grant, err error) {
 }
 
 // member takes a member of the JSON form; false: it is none of ours.
-func (g *Grant) member(name, value []byte) bool {
-	text, ok := flatjson.Text(value)
+func (j *grantJSON) member(name []byte, value flatjson.Value) bool {
 	switch string(name) {
 	case "refresh_token":
-		g.RefreshToken = seal.NewSecret(text)
+		return flatjson.Text(value, &j.RefreshToken)
 	case "previous":
-		g.Previous = seal.NewSecret(text)
+		return flatjson.Text(value, &j.Previous)
 	case "mint":
-		g.Mint = provider.GrantType(text)
+		return flatjson.Text(value, &j.Mint)
 	case "subject":
-		g.Subject = text
+		return flatjson.Text(value, &j.Subject)
 	case "token_url":
-		g.TokenURL = text
-	default:
-		return false
+		return flatjson.Text(value, &j.TokenURL)
 	}
-	return ok
+	return false
 }
 
 // OpenGrant opens the record's grant. Errors wrap seal.ErrUnknownKey or seal.ErrCorrupt. A record without a grant

@@ -35,7 +35,7 @@ func readObject(body []byte) (members, error) {
 		return nil, fmt.Errorf("%w: it is no JSON object", ErrUnreadable)
 	}
 	m := make(members, 8)
-	if flatjson.Read(body, func(name, value []byte) bool { m[string(name)] = value; return true }) {
+	if flatjson.Read(body, m.member) {
 		return m, nil
 	}
 	clear(m)
@@ -47,6 +47,12 @@ func readObject(body []byte) (members, error) {
 		return nil, fmt.Errorf("%w: its JSON is cut off or damaged", ErrUnreadable) // err would quote it
 	}
 	return m, nil
+}
+
+// member takes a member; false: it is damaged.
+func (m members) member(name []byte, value flatjson.Value) bool {
+	m[string(name)] = json.RawMessage(value)
+	return !value.Nested() || json.Valid(value)
 }
 
 // readForm reads application/x-www-form-urlencoded. Pairs that cannot be decoded are left out.

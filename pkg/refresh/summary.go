@@ -75,7 +75,7 @@ func (r *Record) Summary(announce Announcement) Summary {
 // Header returns the summary as message headers. Empty fields are left out.
 func (s Summary) Header() map[string][]string {
 	h := make(map[string][]string, 14) // with what a write adds; two more would double it
-	values := make([]string, 0, 13) // one piece of memory for all of them
+	values := make([]string, 0, 13)    // one piece of memory for all of them
 	set := func(name, value string) {
 		if n := len(values); value != "" {
 			values = append(values, value)
