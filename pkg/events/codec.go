@@ -30,7 +30,7 @@ func Encode(names Names, e Event) (*nats.Msg, error) {
 
 // encode is what json.Marshal would make of d, with all times in UTC.
 func (d Data) encode() ([]byte, error) {
-	o := flatjson.New(512)
+	o := flatjson.New(384)
 	o.Text("provider", d.Provider)
 	o.TextIf("account", d.Account)
 	o.TextIf("grant_id", d.GrantID)

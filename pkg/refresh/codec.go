@@ -43,7 +43,7 @@ func (r *Record) Encode() ([]byte, error) {
 
 // encode is what json.Marshal would make of r, which is written twice for each refresh.
 func (r *Record) encode() ([]byte, error) {
-	o := flatjson.New(1024 + base64.StdEncoding.EncodedLen(len(r.Access)+len(r.Grant)) + len(r.Meta))
+	o := flatjson.New(700 + base64.StdEncoding.EncodedLen(len(r.Access)+len(r.Grant)) + len(r.Meta))
 	o.Int("v", int64(r.V))
 	o.Text("provider", r.Provider)
 	o.Text("account", r.Account)

@@ -53,7 +53,7 @@ type journalled struct {
 
 // encode is what json.Marshal would make of j.
 func (j journalled) encode() ([]byte, error) {
-	o := flatjson.New(768 + base64.StdEncoding.EncodedLen(len(j.Outcome.Body)))
+	o := flatjson.New(560 + base64.StdEncoding.EncodedLen(len(j.Outcome.Body)))
 	o.Text("attempt", j.Attempt)
 	o.Text("worker", j.Worker)
 	o.Text("key", j.Key)

@@ -160,7 +160,7 @@ func (e *HTTPExchange) send(ctx context.Context, r Request) (c *conn, begun time
 		return nil, begun, err
 	}
 	req.Header.Set("User-Agent", e.userAgent)
-	wire := bytes.NewBuffer(make([]byte, 0, 2048))
+	wire := bytes.NewBuffer(make([]byte, 0, 1280))
 	if err := req.Write(wire); err != nil {
 		return nil, begun, requestError("the request cannot be written down")
 	}

@@ -39,7 +39,7 @@ type grantJSON struct {
 
 // encode is what json.Marshal would make of g's grantJSON.
 func (g Grant) encode() ([]byte, error) {
-	o := flatjson.New(512)
+	o := flatjson.New(128 + len(g.RefreshToken.Reveal()) + len(g.Previous.Reveal()) + len(g.TokenURL))
 	o.TextIf("refresh_token", g.RefreshToken.Reveal())
 	o.TextIf("previous", g.Previous.Reveal())
 	o.TextIf("mint", string(g.Mint))
