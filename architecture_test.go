@@ -94,6 +94,7 @@ var rooms = []struct {
 	{"cmd/worker", []string{cobra}},
 	{"cmd/freshet", []string{cobra, pflag, natsGo, isatty, qrCode, zerolog}},
 	{"internal/certtest", nil},
+	{"internal/flatjsontest", nil},
 	{"internal/natstest", []string{natsSrv, natsGo, goleak}}, // the last: only tests import it
 }
 
@@ -215,6 +216,7 @@ func TestSmallBinariesStaySmall(t *testing.T) {
 		qrCode:                            "only freshet login draws codes",
 		module + "internal/fleet":         "the processes under test are not part of the product",
 		module + "internal/natstest":      "test servers are for tests",
+		module + "internal/flatjsontest":  "it is for tests",
 		"net/http/httptest":               "test servers are for tests",
 	}
 	for _, p := range list(t, "./cmd/scheduler", "./cmd/worker", "./pkg/events", "./pkg/seal", "./pkg/provider", "./pkg/refresh", "./pkg/tokens") {

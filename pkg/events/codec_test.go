@@ -16,10 +16,18 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/freshetdev/freshet/internal/flatjsontest"
 	"github.com/freshetdev/freshet/pkg/events"
 )
 
 var update = flag.Bool("update", false, "write the golden files of the current version anew")
+
+func TestDataIsWrittenAsEncodingJSONWritesIt(t *testing.T) {
+	t.Parallel()
+	full := samples()[events.TokenRefreshFailed].Data
+	full.By, full.Until = "operator", at.Add(time.Hour)
+	flatjsontest.Same(t, full, events.Data.Encode)
+}
 
 // samples holds one event of each type, filled as the type fills it.
 func samples() map[events.Type]events.Event {

@@ -19,3 +19,6 @@ func (c SubscribeConfig) WithHeartbeat(d time.Duration) SubscribeConfig {
 	c.heartbeat = d
 	return c
 }
+
+// Encode is an event's body.
+func (d Data) Encode() ([]byte, error) { return d.encode() }

@@ -12,6 +12,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/freshetdev/freshet/internal/flatjsontest"
 	"github.com/freshetdev/freshet/pkg/events"
 	"github.com/freshetdev/freshet/pkg/provider"
 	"github.com/freshetdev/freshet/pkg/refresh"
@@ -46,6 +47,24 @@ func TestRecordRoundTrip(t *testing.T) {
 			t.Errorf("%s: got %+v (%v), want %+v", name, got, err, want)
 		}
 	}
+}
+
+func TestWhatIsWrittenByHandIsAsEncodingJSONWritesIt(t *testing.T) {
+	t.Parallel()
+	record := fullRecord()
+	record.Narrowed, record.GrantedAt = []string{"admin"}, noon.Add(-time.Hour)
+	record.Doubt.Earlier, record.Doubt.Inactive, record.Doubt.Restored = true, true, true
+	flatjsontest.Same(t, record, func(r refresh.Record) ([]byte, error) { return r.Encode() })
+	job := refresh.Job{Reason: events.ReasonScheduled, GrantID: "g", NewerThan: 3, IssuedAfter: noon, Refused: true}
+	flatjsontest.Same(t, job, func(j refresh.Job) ([]byte, error) { return j.Encode(), nil })
+	outcome := refresh.Journalled{
+		Ticket: refresh.Ticket{Attempt: "a", Worker: "w", Key: "acme.bob", GrantID: "g", Generation: 1, Version: 2, Reason: events.ReasonDemand, Skew: -5},
+		Outcome: refresh.Outcome{
+			Phase: refresh.PhaseAnswered, Status: 200, ContentType: "application/json", RetryAfter: "3", Date: "today", Body: []byte(`{"a":"é<"}`),
+			StartedAt: noon, EndedAt: noon.Add(time.Second), Err: "no", Local: true,
+		},
+	}
+	flatjsontest.Same(t, outcome, refresh.Journalled.Encode)
 }
 
 func TestAnyRecordRoundTrips(t *testing.T) {

@@ -25,6 +25,9 @@ const (
 	PlaceGone      = placeGone
 )
 
+// Encode is what a journal entry holds, sealed.
+func (j journalled) Encode() ([]byte, error) { return j.encode() }
+
 // OpenOutcome opens a journal entry.
 func (k Keys) OpenOutcome(e Entry) (Ticket, Outcome, error) {
 	j, err := k.openEntry(e)
