@@ -200,7 +200,8 @@ func TestUnansweredJobComesBackAfterAckWait(t *testing.T) {
 				}
 			}
 		})
-		wait := acme().WithDefaults().Timing().AckWait
+		d := acme().WithDefaults()
+		wait := d.Timing().AckWait
 		before := <-calls
 		for n := uint64(2); n <= 3; n++ {
 			c := <-calls

@@ -51,8 +51,9 @@ func TestEnsureLane(t *testing.T) {
 		t.Fatal(err)
 	}
 	cfg := cons.CachedInfo().Config
+	full := slow.WithDefaults()
 	if cfg.MaxDeliver != -1 || cfg.AckPolicy != jetstream.AckExplicitPolicy || cfg.FilterSubject != "refresh.jobs.acme.>" ||
-		cfg.MaxAckPending != 3 || cfg.AckWait != slow.WithDefaults().Timing().AckWait {
+		cfg.MaxAckPending != 3 || cfg.AckWait != full.Timing().AckWait {
 		t.Errorf("consumer %+v", cfg)
 	}
 }

@@ -41,20 +41,20 @@ func timingOf(timeout time.Duration) Timing {
 
 // Timing returns the deadlines of one attempt. Under RotationGrace the request may be cut shorter than declared, so
 // that after a worker's death a second try ends while the old refresh token is still good.
-func (d Definition) Timing() Timing {
+func (d *Definition) Timing() Timing {
 	timeout, _ := d.timeout()
 	return timingOf(timeout)
 }
 
 // GraceUsable reports whether a second try with the same refresh token fits into the grace. Where it does not, the
 // provider is treated as RotationStrict. False for every other class.
-func (d Definition) GraceUsable() bool {
+func (d *Definition) GraceUsable() bool {
 	_, usable := d.timeout()
 	return usable
 }
 
 // timeout returns the deadline of a request and whether it leaves room for a second one inside the grace.
-func (d Definition) timeout() (t time.Duration, graceUsable bool) {
+func (d *Definition) timeout() (t time.Duration, graceUsable bool) {
 	t = cmp.Or(d.Limits.Timeout, defaultTimeout).Std()
 	t = min(max(t, minTimeout), maxTimeout)
 	if d.Rotation != RotationGrace {

@@ -51,7 +51,7 @@ func TestTimingOfTheDefaults(t *testing.T) {
 	want := provider.Timing{
 		Timeout: 20 * time.Second, ClaimTTL: 25 * time.Second, Quarantine: 20 * time.Second, AckWait: 50 * time.Second,
 	}
-	if got := (provider.Definition{}).Timing(); got != want {
+	if got := (&provider.Definition{}).Timing(); got != want {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
 }
@@ -84,7 +84,8 @@ func TestTimingHoldsForEveryDefinition(t *testing.T) {
 			provider.Duration(anyDuration.Draw(t, "timeout")))
 		got := d.Timing()
 		checkOrder(t, got)
-		declared := timed("", 0, d.Limits.Timeout).Timing().Timeout
+		plain := timed("", 0, d.Limits.Timeout)
+		declared := plain.Timing().Timeout
 		grace := d.RotationGrace.Std()
 		switch {
 		case got.Timeout > declared:

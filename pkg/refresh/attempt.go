@@ -23,7 +23,7 @@ type presentation struct {
 
 // attempt claims the record and presents its refresh token once; again is true when the claim lost to another
 // write.
-func (e *Engine) attempt(ctx context.Context, job Job, s Stored, dec Decision, d *provider.Definition) (res Result, again bool) {
+func (e *Engine) attempt(ctx context.Context, job Job, s *Stored, dec Decision, d *provider.Definition) (res Result, again bool) {
 	g, res, ok := e.openGrant(s, d)
 	if !ok {
 		res.Decision = dec
@@ -52,21 +52,21 @@ func (e *Engine) attempt(ctx context.Context, job Job, s Stored, dec Decision, d
 
 // claim writes that we are about to present this record's refresh token. When the write's outcome is unknown only the
 // leader can tell.
-func (e *Engine) claim(ctx context.Context, p *presentation, s Stored) error {
-	rec := s.Record
+func (e *Engine) claim(ctx context.Context, p *presentation, s *Stored) error {
+	p.claimed.Record = s.Record
+	rec := &p.claimed.Record
 	rec.Doubt = p.decision.Doubt
 	p.sending = time.Now()
 	rec.Claim = &Claim{
 		Attempt: NewAttemptID(), Worker: e.cfg.Worker,
 		TTL: provider.Duration(p.provider.Timing().ClaimTTL), At: e.cfg.Now().UTC(),
 	}
-	p.claimed.Record = rec
 	e.at(StepClaim)
 	if mistaken(mistakeNoClaim) {
 		p.claimed.Revision = s.Revision
 		return nil
 	}
-	rev, err := e.cfg.Store.Put(ctx, Write{Record: rec, Revision: s.Revision})
+	rev, err := e.put(ctx, rec, s.Revision)
 	if err == nil {
 		p.claimed.Revision = rev
 		return nil
@@ -83,10 +83,10 @@ func (e *Engine) claim(ctx context.Context, p *presentation, s Stored) error {
 
 // fenceOff keeps a claim whose write was given up from landing late, where it has not landed yet: it would be found dead and
 // cast a false doubt. Failing is harmless.
-func (e *Engine) fenceOff(ctx context.Context, before Stored) {
+func (e *Engine) fenceOff(ctx context.Context, before *Stored) {
 	now, err := e.cfg.Store.Get(ctx, before.Record.Credential())
 	if err == nil && now.Revision == before.Revision {
-		_, _ = e.cfg.Store.Put(ctx, Write{Record: now.Record, Revision: now.Revision})
+		_, _ = e.put(ctx, &now.Record, now.Revision)
 	}
 }
 
@@ -128,20 +128,17 @@ func (e *Engine) fly(ctx context.Context, p *presentation) Result {
 
 // land journals what came of an attempt, and only then reads it, commits and tells.
 func (e *Engine) land(ctx context.Context, p *presentation, out Outcome) Result {
-	j := journalled{Ticket: e.ticket(p), Outcome: out}
-	e.flying.Store(j.Attempt, true)
-	defer e.flying.Delete(j.Attempt)
-	st := &settlement{engine: e, provider: p.provider, outcome: j, grant: &p.grant}
+	st := &settlement{engine: e, provider: p.provider, outcome: journalled{Ticket: e.ticket(p), Outcome: out}, grant: &p.grant}
+	attempt := st.outcome.Attempt
+	e.flying.Store(attempt, true)
+	defer e.flying.Delete(attempt)
 	if mistaken(mistakeLateJournal) {
-		return st.run(ctx, p.claimed)
+		return st.run(ctx, &p.claimed)
 	}
-	entry, err := e.cfg.Keys.SealOutcome(j.Ticket, out)
-	if err == nil {
-		err = e.cfg.Journal.Append(entry)
-	}
+	err := st.keep()
 	e.at(StepJournal)
 	// A journal that failed is no reason to lose the reply in hand: commit all the same.
-	res := st.run(ctx, p.claimed)
+	res := st.run(ctx, &p.claimed)
 	res.Decision = p.decision
 	if err != nil {
 		res.Err = errors.Join(res.Err, fmt.Errorf("journal: %w", err))

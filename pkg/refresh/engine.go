@@ -138,12 +138,12 @@ func (e *Engine) tryPeek(ctx context.Context, c events.Credential, job Job, d *p
 	if !ok {
 		return Result{}, false
 	}
-	dec := e.decide(job, stored, d)
+	dec := e.decide(job, &stored, d)
 	if dec.Action != ActionAttempt || dec.Doubt != nil {
 		return Result{}, false
 	}
 	e.at(StepRead)
-	res, again := e.attempt(ctx, job, stored, dec, d)
+	res, again := e.attempt(ctx, job, &stored, dec, d)
 	return res, !again
 }
 
@@ -159,8 +159,8 @@ func (e *Engine) firstLook(ctx context.Context, c events.Credential, job Job) (S
 	return s, err == nil // whatever the error is, the leader's word counts
 }
 
-func (e *Engine) decide(job Job, s Stored, d *provider.Definition) Decision {
-	return Decide(Input{Job: job, Stored: s, Provider: d, Now: e.cfg.Now(), CanAsk: e.cfg.Active != nil && d.IntrospectURL != ""})
+func (e *Engine) decide(job Job, s *Stored, d *provider.Definition) Decision {
+	return Decide(Input{Job: job, Stored: *s, Provider: d, Now: e.cfg.Now(), CanAsk: e.cfg.Active != nil && d.IntrospectURL != ""})
 }
 
 // try reads, decides and acts once; again is true when the record changed before anything was done.
@@ -173,13 +173,13 @@ func (e *Engine) try(ctx context.Context, c events.Credential, job Job, d *provi
 		return Result{Verdict: VerdictLeave, Class: ClassLocal, Err: fmt.Errorf("read record of %s: %w", c, err)}, false
 	}
 	e.at(StepRead)
-	dec := e.decide(job, stored, d)
+	dec := e.decide(job, &stored, d)
 	if res, over := e.recall(ctx, dec); over {
 		return res, false
 	}
 	switch dec.Action {
 	case ActionAttempt:
-		return e.attempt(ctx, job, stored, dec, d)
+		return e.attempt(ctx, job, &stored, dec, d)
 	case ActionAsk:
 		return e.inquire(ctx, job, stored, dec, d)
 	case ActionResolve:
@@ -194,13 +194,13 @@ func (e *Engine) try(ctx context.Context, c events.Credential, job Job, d *provi
 func (e *Engine) pass(ctx context.Context, s Stored, dec Decision) (Result, bool) {
 	res := Result{Verdict: VerdictAck, Class: ClassFresh, Decision: dec, Before: s.Record.Version, After: s.Record.Version}
 	if s.Headerless {
-		rev, err := e.cfg.Store.Put(ctx, Write{Record: s.Record, Revision: s.Revision})
+		rev, err := e.put(ctx, &s.Record, s.Revision)
 		if err != nil {
 			return unsettled(res, fmt.Errorf("repair headers of %s: %w", s.Record.Credential(), err))
 		}
 		s.Revision = rev
 	}
-	if err := e.tell(ctx, s); err != nil {
+	if err := e.tell(ctx, &s); err != nil {
 		return unsettled(res, err)
 	}
 	return res, false
@@ -211,11 +211,11 @@ func (e *Engine) resolve(ctx context.Context, s Stored, dec Decision, d *provide
 	now := e.cfg.Now().UTC()
 	res := Result{Verdict: VerdictAck, Class: ClassUnknown, Decision: dec, Before: s.Record.Version, After: s.Record.Version}
 	next := afterDeath(s.Record, d, dec.Doubt, now)
-	rev, err := e.cfg.Store.Put(ctx, Write{Record: next, Revision: s.Revision})
+	rev, err := e.put(ctx, &next, s.Revision)
 	if err != nil {
 		return unsettled(res, fmt.Errorf("write down the doubt about %s: %w", next.Credential(), err))
 	}
-	if err := e.tell(ctx, Stored{Record: next, Revision: rev}); err != nil {
+	if err := e.tell(ctx, &Stored{Record: next, Revision: rev}); err != nil {
 		return unsettled(res, err)
 	}
 	return res, false
@@ -227,12 +227,17 @@ func unsettled(res Result, err error) (Result, bool) {
 	return res, errors.Is(err, ErrConflict)
 }
 
-func (e *Engine) tell(ctx context.Context, s Stored) error {
-	ev := CurrentEvent(s, e.source(), e.cfg.Now())
+func (e *Engine) tell(ctx context.Context, s *Stored) error {
+	ev := CurrentEvent(*s, e.source(), e.cfg.Now())
 	if err := e.cfg.Teller.Publish(ctx, ev); err != nil {
 		return fmt.Errorf("tell %s of %s: %w", ev.Type, s.Record.Credential(), err)
 	}
 	return nil
+}
+
+// put writes a record where the bucket holds the given revision of it.
+func (e *Engine) put(ctx context.Context, r *Record, revision uint64) (uint64, error) {
+	return e.cfg.Store.Put(ctx, Write{Record: *r, Revision: revision})
 }
 
 func (e *Engine) source() string { return "freshet/worker/" + e.cfg.Worker }
@@ -243,7 +248,7 @@ func (e *Engine) patience(d *provider.Definition) time.Duration {
 
 // openGrant opens what an attempt presents. A key this worker lacks is the worker's fault; a record that does not open with a
 // key it has, or whose grant is not for the provider as it is now, is set aside.
-func (e *Engine) openGrant(s Stored, d *provider.Definition) (Grant, Result, bool) {
+func (e *Engine) openGrant(s *Stored, d *provider.Definition) (Grant, Result, bool) {
 	g, err := e.cfg.Keys.OpenGrant(&s.Record)
 	res := Result{Verdict: VerdictAck, Class: ClassLocal, Before: s.Record.Version, After: s.Record.Version, Err: err}
 	switch {

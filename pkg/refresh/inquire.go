@@ -10,7 +10,7 @@ import (
 // inquire asks the provider whether the refresh token of unknown fate is still good (RFC 7662). "Active" allows a second
 // try; anything else leaves the credential uncertain: only the token endpoint's word marks it.
 func (e *Engine) inquire(ctx context.Context, job Job, s Stored, dec Decision, d *provider.Definition) (res Result, again bool) {
-	g, res, ok := e.openGrant(s, d)
+	g, res, ok := e.openGrant(&s, d)
 	if !ok {
 		res.Decision = dec
 		return res, false
@@ -19,7 +19,7 @@ func (e *Engine) inquire(ctx context.Context, job Job, s Stored, dec Decision, d
 	active, err := e.cfg.Active(ctx, d, secret, g.RefreshToken)
 	if err == nil && active {
 		dec.Action, dec.Why = ActionAttempt, WhyActive
-		return e.attempt(ctx, job, s, dec, d)
+		return e.attempt(ctx, job, &s, dec, d)
 	}
 	doubt := *dec.Doubt
 	doubt.Inactive = err == nil

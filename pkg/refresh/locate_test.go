@@ -57,7 +57,7 @@ func TestLocate(t *testing.T) {
 				s.Revision = 0
 			}
 			j := refresh.Journalled{Ticket: refresh.Ticket{Attempt: "mine", GrantID: "g", Generation: 1, Version: 3}}
-			if got := refresh.Locate(s, j, quarantine, s.StoredAt.Add(tt.after)); got != tt.want {
+			if got := refresh.Locate(&s, &j, quarantine, s.StoredAt.Add(tt.after)); got != tt.want {
 				t.Errorf("got %s, want %s", got, tt.want)
 			}
 		})

@@ -53,13 +53,14 @@ func (e *Engine) epoch() uint64 {
 }
 
 // remember keeps a record that was just committed. epoch is that of before the write: in a later one the store may have forgotten it.
-func (e *Engine) remember(key string, s Stored, epoch uint64) {
+func (e *Engine) remember(key string, s *Stored, epoch uint64) {
 	r := &s.Record
 	if e.cfg.Epoch == nil || len(r.Access)+len(r.Grant)+len(r.Meta) > memoryLargest || len(r.unknown) > 0 {
 		return
 	}
-	s.StoredAt = e.cfg.Now() // NATS has given it another one, which counts only where there is a claim
-	e.memory.put(key, memento{stored: s, epoch: epoch})
+	m := memento{stored: *s, epoch: epoch}
+	m.stored.StoredAt = e.cfg.Now() // NATS has given it another one, which counts only where there is a claim
+	e.memory.put(key, m)
 }
 
 // recollect returns a record as this engine committed it, if the job knows of none that is newer.

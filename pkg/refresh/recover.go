@@ -61,8 +61,8 @@ func (e *Engine) carry(ctx context.Context, entry Entry) Result {
 	}
 	j.Reason = events.ReasonRecovered
 	st := &settlement{engine: e, provider: d, outcome: j}
-	known := locate(cur, j, d.Timing().Quarantine, e.cfg.Now()) == placeCommitted
-	res := st.run(ctx, cur)
+	known := locate(&cur, &j, d.Timing().Quarantine, e.cfg.Now()) == placeCommitted
+	res := st.run(ctx, &cur)
 	res.Credential = c
 	if known {
 		res.Class = ClassFresh // nothing was carried: whoever committed it has said so, or died before it could

@@ -39,7 +39,7 @@ const (
 )
 
 // locate compares a record with a journalled outcome: the commit table. It is pure.
-func locate(s Stored, j journalled, quarantine time.Duration, now time.Time) place {
+func locate(s *Stored, j *journalled, quarantine time.Duration, now time.Time) place {
 	r := &s.Record
 	switch {
 	case s.Revision == 0:
@@ -58,7 +58,7 @@ func locate(s Stored, j journalled, quarantine time.Duration, now time.Time) pla
 
 // givenUp reports whether what the record says of the attempt is less than its outcome: somebody found its claim dead, or
 // its worker gave up waiting for an exchanger that had the answer after all.
-func givenUp(r *Record, j journalled) bool {
+func givenUp(r *Record, j *journalled) bool {
 	if r.Version != j.Version {
 		return false
 	}
@@ -84,7 +84,7 @@ const (
 
 // run commits the outcome and tells it. It tries until it knows what became of the commit, or until patience or ctx ends;
 // the journal keeps the rest.
-func (st *settlement) run(ctx context.Context, cur Stored) Result {
+func (st *settlement) run(ctx context.Context, cur *Stored) Result {
 	ctx, cancel := context.WithTimeout(ctx, st.engine.patience(st.provider))
 	defer cancel()
 	st.judged = Classify(st.provider, st.outcome.Outcome).Without(st.sent(cur))
@@ -98,9 +98,11 @@ func (st *settlement) run(ctx context.Context, cur Stored) Result {
 			if !sleep.For(ctx, wait) {
 				return st.unsettled(err)
 			}
-			if cur, err = st.look(ctx); err != nil {
+			seen, lookErr := st.look(ctx)
+			if err = lookErr; err != nil {
 				continue
 			}
+			cur = seen
 		}
 		var settled bool
 		if settled, err = st.step(ctx, cur); settled {
@@ -110,9 +112,18 @@ func (st *settlement) run(ctx context.Context, cur Stored) Result {
 	}
 }
 
+// keep brings the outcome into the journal.
+func (st *settlement) keep() error {
+	entry, err := st.engine.cfg.Keys.SealOutcome(st.outcome.Ticket, st.outcome.Outcome)
+	if err != nil {
+		return err
+	}
+	return st.engine.cfg.Journal.Append(entry)
+}
+
 // sent is the refresh token that the attempt presented, as far as the record still has it: a server may echo it where
 // an error code or an extra should be.
-func (st *settlement) sent(cur Stored) seal.Secret {
+func (st *settlement) sent(cur *Stored) seal.Secret {
 	if !st.unchanged(&cur.Record) {
 		return seal.Secret{}
 	}
@@ -140,7 +151,7 @@ func (st *settlement) open(r *Record) (Grant, error) {
 	return g, err
 }
 
-func (st *settlement) firstResult(cur Stored) Result {
+func (st *settlement) firstResult(cur *Stored) Result {
 	return Result{
 		Verdict: VerdictAck, Class: st.judged.Class, Attempt: st.outcome.Attempt, Worker: st.outcome.Worker,
 		Before: st.outcome.Version, After: st.outcome.Version, Code: st.judged.Code, Detail: st.judged.Detail,
@@ -149,9 +160,9 @@ func (st *settlement) firstResult(cur Stored) Result {
 }
 
 // step does what the commit table says about the record as it is now.
-func (st *settlement) step(ctx context.Context, cur Stored) (settled bool, err error) {
+func (st *settlement) step(ctx context.Context, cur *Stored) (settled bool, err error) {
 	e := st.engine
-	switch locate(cur, st.outcome, st.provider.Timing().Quarantine, e.cfg.Now()) {
+	switch locate(cur, &st.outcome, st.provider.Timing().Quarantine, e.cfg.Now()) {
 	case placeCommitted:
 		return st.tell(ctx, cur)
 	case placeMoved:
@@ -171,8 +182,8 @@ func (st *settlement) step(ctx context.Context, cur Stored) (settled bool, err e
 }
 
 // commit writes the outcome into the record.
-func (st *settlement) commit(ctx context.Context, cur Stored) (settled bool, err error) {
-	if st.judged.Class != ClassOK && !st.awaited(cur.Record) {
+func (st *settlement) commit(ctx context.Context, cur *Stored) (settled bool, err error) {
+	if st.judged.Class != ClassOK && !st.awaited(&cur.Record) {
 		return true, st.drop() // somebody has written down that it is unknown
 	}
 	next, err := st.next(cur)
@@ -181,24 +192,24 @@ func (st *settlement) commit(ctx context.Context, cur Stored) (settled bool, err
 	}
 	st.engine.at(StepCommit)
 	epoch := st.engine.epoch()
-	rev, err := st.engine.cfg.Store.Put(ctx, Write{Record: next, Revision: cur.Revision})
-	for shrunk := 0; errors.Is(err, ErrTooLarge) && shrink(&next, shrunk); shrunk++ {
-		rev, err = st.engine.cfg.Store.Put(ctx, Write{Record: next, Revision: cur.Revision})
+	next.Revision, err = st.engine.put(ctx, &next.Record, cur.Revision)
+	for shrunk := 0; errors.Is(err, ErrTooLarge) && shrink(&next.Record, shrunk); shrunk++ {
+		next.Revision, err = st.engine.put(ctx, &next.Record, cur.Revision)
 	}
 	if err != nil {
 		return false, err
 	}
 	st.engine.at(StepCommitted)
 	if st.judged.Class == ClassOK {
-		st.engine.remember(st.outcome.Key, Stored{Record: next, Revision: rev}, epoch)
+		st.engine.remember(st.outcome.Key, next, epoch)
 	}
-	return st.tell(ctx, Stored{Record: next, Revision: rev})
+	return st.tell(ctx, next)
 }
 
 // awaited reports whether a failure still means something to the record: it carries our claim, or the doubt about our attempt,
 // which a known outcome resolves as long as nobody has heard more since. An old word must neither take back nor confirm what
 // the provider said later.
-func (st *settlement) awaited(r Record) bool {
+func (st *settlement) awaited(r *Record) bool {
 	switch {
 	case r.Claim != nil:
 		return r.Claim.Attempt == st.outcome.Attempt
@@ -208,9 +219,9 @@ func (st *settlement) awaited(r Record) bool {
 	return false
 }
 
-// next builds the record that the outcome makes of the current one.
-func (st *settlement) next(cur Stored) (Record, error) {
-	e, j := st.engine, st.outcome
+// next builds the record that the outcome makes of the current one. Its place in the store is not known yet.
+func (st *settlement) next(cur *Stored) (*Stored, error) {
+	e, j := st.engine, &st.outcome
 	facts := attemptFacts{
 		ID: j.Attempt, Worker: j.Worker, Reason: j.Reason,
 		StartedAt: j.Outcome.StartedAt.Add(time.Duration(j.Skew)), Now: e.cfg.Now().UTC(),
@@ -219,15 +230,17 @@ func (st *settlement) next(cur Stored) (Record, error) {
 		if f := cur.Record.Failure; f != nil && e.cfg.Suspect != nil {
 			facts.Suspect = e.cfg.Suspect(st.provider.Name, f.At)
 		}
-		return afterFailure(cur.Record, st.provider, facts, st.judged, j.Outcome.Status), nil
+		return &Stored{Record: afterFailure(cur.Record, st.provider, facts, st.judged, j.Outcome.Status)}, nil
 	}
 	g, err := st.open(&cur.Record)
 	if err != nil {
-		return Record{}, err
+		return nil, err
 	}
 	// A store that was set back has an older version than the one the token was presented for: versions only grow.
-	cur.Record.Version = max(cur.Record.Version, j.Version)
-	return afterSuccess(cur.Record, st.provider, facts, g, st.judged.Reply, e.cfg.Keys)
+	record := cur.Record
+	record.Version = max(record.Version, j.Version)
+	record, err = afterSuccess(record, st.provider, facts, g, st.judged.Reply, e.cfg.Keys)
+	return &Stored{Record: record}, err
 }
 
 // shrink makes room in a record that is too large: first the extras go, then the access token, never the grant.
@@ -245,7 +258,7 @@ func shrink(r *Record, step int) bool {
 
 // tell publishes what was committed. Until that worked the job is not acked, and the entry stays pending: whoever comes
 // to either of them tells again. A recovered outcome has no job, so its entry alone must remember that nobody has told.
-func (st *settlement) tell(ctx context.Context, s Stored) (settled bool, err error) {
+func (st *settlement) tell(ctx context.Context, s *Stored) (settled bool, err error) {
 	if s.Record.Last.Outcome == ClassOK {
 		st.result.After = s.Record.Version
 	}
@@ -268,7 +281,7 @@ func (st *settlement) tell(ctx context.Context, s Stored) (settled bool, err err
 
 // tooLate keeps a reply that was never committed. One that carried no new refresh token, or the one that the record went
 // on with, holds nothing that could be missed.
-func (st *settlement) tooLate(cur Stored) error {
+func (st *settlement) tooLate(cur *Stored) error {
 	issued := st.judged.Reply.RefreshToken
 	if st.judged.Class != ClassOK || issued.IsZero() {
 		return st.drop()
@@ -308,16 +321,16 @@ func (st *settlement) gone(ctx context.Context) error {
 func (st *settlement) drop() error { return st.engine.cfg.Journal.Drop(st.outcome.Attempt) }
 
 // look reads the record from the leader. No record at all is an answer.
-func (st *settlement) look(ctx context.Context) (Stored, error) {
+func (st *settlement) look(ctx context.Context) (*Stored, error) {
 	c, err := credentialOf(st.outcome.Key)
 	if err != nil {
-		return Stored{}, err
+		return nil, err
 	}
 	s, err := st.engine.cfg.Store.Get(ctx, c)
 	if errors.Is(err, ErrNotFound) {
-		return Stored{}, nil
+		return new(Stored), nil
 	}
-	return s, err
+	return &s, err
 }
 
 func (st *settlement) unsettled(err error) Result {
