@@ -18,8 +18,8 @@ type attemptFacts struct {
 	Suspect   bool      // the provider rejects so many grants that its word about this one does not count
 }
 
-// afterSuccess returns the record with the reply in it: a new version, nothing claimed, nothing in doubt.
-func afterSuccess(r Record, d *provider.Definition, a attemptFacts, g Grant, reply Reply, keys Keys) (Record, error) {
+// afterSuccess brings the reply into the record: a new version, nothing claimed, nothing in doubt.
+func afterSuccess(r *Record, d *provider.Definition, a attemptFacts, g Grant, reply *Reply, keys Keys) error {
 	r.V = SchemaVersion
 	r.Version++
 	r.State, r.Claim, r.Doubt, r.Failure = StateActive, nil, nil, nil
@@ -35,12 +35,12 @@ func afterSuccess(r Record, d *provider.Definition, a attemptFacts, g Grant, rep
 		r.Scopes, r.Narrowed = reply.Scopes, Narrowed(asked, reply.Scopes)
 	}
 	r.TokenType = reply.TokenType
-	setTimes(&r, d, a.StartedAt, reply)
-	return r, keys.Seal(&r, g.next(d, reply.RefreshToken), reply.AccessToken)
+	setTimes(r, d, a.StartedAt, reply)
+	return keys.Seal(r, g.next(d, reply.RefreshToken), reply.AccessToken)
 }
 
 // setTimes counts every lifetime from the start of the request.
-func setTimes(r *Record, d *provider.Definition, started time.Time, reply Reply) {
+func setTimes(r *Record, d *provider.Definition, started time.Time, reply *Reply) {
 	r.IssuedAt = started.UTC()
 	r.ExpiresAt = time.Time{}
 	if life := Lifetime(d.Refresh, reply.Lifetime); life > 0 {
@@ -52,8 +52,8 @@ func setTimes(r *Record, d *provider.Definition, started time.Time, reply Reply)
 	r.RefreshAt = RefreshAt(r.Credential().Key(), d.Refresh, r.IssuedAt, r.ExpiresAt)
 }
 
-// afterFailure returns the record with a failed attempt in it. The token it holds stays as it is.
-func afterFailure(r Record, d *provider.Definition, a attemptFacts, j Judgement, status int) Record {
+// afterFailure brings a failed attempt into the record. The token it holds stays as it is.
+func afterFailure(r *Record, d *provider.Definition, a attemptFacts, j *Judgement, status int) {
 	r.V = SchemaVersion
 	confirmed := j.Class == ClassRejected && !a.Suspect && rejectionConfirmed(r.Failure, a.Now)
 	r.Claim = nil
@@ -69,13 +69,12 @@ func afterFailure(r Record, d *provider.Definition, a attemptFacts, j Judgement,
 	case confirmed:
 		r.State, r.RefreshAt = StateReauthRequired, time.Time{}
 	default:
-		r.State, r.RefreshAt = retryState(&r, d, a, j)
+		r.State, r.RefreshAt = retryState(r, d, a, j)
 	}
-	return r
 }
 
 // retryState says in which state a failed attempt leaves the record and when the next one is due.
-func retryState(r *Record, d *provider.Definition, a attemptFacts, j Judgement) (State, time.Time) {
+func retryState(r *Record, d *provider.Definition, a attemptFacts, j *Judgement) (State, time.Time) {
 	key := r.Credential().Key()
 	at := RetryAt(key, a.Now, r.ExpiresAt, r.Failure.Count)
 	if j.RetryAfter > 0 {
@@ -132,7 +131,7 @@ func afterDeath(r Record, d *provider.Definition, doubt *Doubt, now time.Time) R
 		j.Code = r.Failure.Code // its author has said what it was
 	}
 	r.Doubt = doubt
-	r = afterFailure(r, d, a, j, 0)
+	afterFailure(&r, d, a, &j, 0)
 	if last := LastTryAt(r.IssuedAt, r.ExpiresAt); found && r.State == StateUncertain && !r.RefreshAt.Before(last) {
 		r.RefreshAt = laterOf(r.RefreshAt, now.Add(authorReturns))
 	}
@@ -143,7 +142,7 @@ func afterDeath(r Record, d *provider.Definition, doubt *Doubt, now time.Time) R
 }
 
 // nextFailure counts the run of failures.
-func nextFailure(f *Failure, j Judgement, status int, now time.Time) *Failure {
+func nextFailure(f *Failure, j *Judgement, status int, now time.Time) *Failure {
 	next := &Failure{Count: 1, Since: now, Class: j.Class, Code: j.Code, Status: status, At: now}
 	if f != nil {
 		next.Count, next.Since = f.Count+1, f.Since

@@ -1,12 +1,24 @@
 package refresh
 
+import "github.com/freshetdev/freshet/pkg/provider"
+
 // What the engine computes without I/O, for table tests.
 var (
-	AfterSuccess = afterSuccess
-	AfterFailure = afterFailure
-	AfterDeath   = afterDeath
-	Locate       = locate
+	AfterDeath = afterDeath
+	Locate     = locate
 )
+
+// AfterSuccess returns the record with the reply in it.
+func AfterSuccess(r Record, d *provider.Definition, a AttemptFacts, g Grant, reply Reply, keys Keys) (Record, error) {
+	err := afterSuccess(&r, d, a, g, &reply, keys)
+	return r, err
+}
+
+// AfterFailure returns the record with a failed attempt in it.
+func AfterFailure(r Record, d *provider.Definition, a AttemptFacts, j Judgement, status int) Record {
+	afterFailure(&r, d, a, &j, status)
+	return r
+}
 
 // The types these functions take and return.
 type (

@@ -85,7 +85,7 @@ func inDoubt(r Record, s Stored, d *provider.Definition, f Restoration, spendabl
 		known.Restored, r.Doubt = true, &known
 	}
 	a := attemptFacts{ID: restorer, Worker: restorer, StartedAt: f.TakenAt, Now: f.Now.UTC()}
-	r = afterFailure(r, &complete, a, Judgement{Class: ClassUnknown, Code: codeRestored}, 0)
+	afterFailure(&r, &complete, a, &Judgement{Class: ClassUnknown, Code: codeRestored}, 0)
 	switch {
 	case r.State == StateUncertain && r.ExpiresAt.IsZero():
 		r.RefreshAt = time.Time{} // only a reader who finds it dead can say so

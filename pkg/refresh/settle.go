@@ -226,21 +226,21 @@ func (st *settlement) next(cur *Stored) (*Stored, error) {
 		ID: j.Attempt, Worker: j.Worker, Reason: j.Reason,
 		StartedAt: j.Outcome.StartedAt.Add(time.Duration(j.Skew)), Now: e.cfg.Now().UTC(),
 	}
+	next := &Stored{Record: cur.Record}
 	if st.judged.Class != ClassOK {
 		if f := cur.Record.Failure; f != nil && e.cfg.Suspect != nil {
 			facts.Suspect = e.cfg.Suspect(st.provider.Name, f.At)
 		}
-		return &Stored{Record: afterFailure(cur.Record, st.provider, facts, st.judged, j.Outcome.Status)}, nil
+		afterFailure(&next.Record, st.provider, facts, &st.judged, j.Outcome.Status)
+		return next, nil
 	}
 	g, err := st.open(&cur.Record)
 	if err != nil {
 		return nil, err
 	}
 	// A store that was set back has an older version than the one the token was presented for: versions only grow.
-	record := cur.Record
-	record.Version = max(record.Version, j.Version)
-	record, err = afterSuccess(record, st.provider, facts, g, st.judged.Reply, e.cfg.Keys)
-	return &Stored{Record: record}, err
+	next.Record.Version = max(cur.Record.Version, j.Version)
+	return next, afterSuccess(&next.Record, st.provider, facts, g, &st.judged.Reply, e.cfg.Keys)
 }
 
 // shrink makes room in a record that is too large: first the extras go, then the access token, never the grant.
