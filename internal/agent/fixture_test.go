@@ -90,7 +90,7 @@ func (s *stage) put(account string, version uint64, state refresh.State) string 
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	msg, err := events.Encode(names, refresh.CurrentEvent(refresh.Stored{Record: r, Revision: ack.Sequence}, "freshet/test", now))
+	msg, err := events.Encode(names, refresh.CurrentEvent(&refresh.Stored{Record: r, Revision: ack.Sequence}, "freshet/test", now))
 	if err := errors.Join(err, s.js.Conn().PublishMsg(msg)); err != nil {
 		s.t.Fatal(err)
 	}

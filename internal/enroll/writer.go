@@ -140,7 +140,7 @@ func enrolled() refresh.Announcement {
 
 // tell publishes the event of what was stored.
 func (w *Writer) tell(ctx context.Context, s refresh.Stored) error {
-	e := refresh.CurrentEvent(s, cmp.Or(w.Source, "freshet/enroll"), w.now())
+	e := refresh.CurrentEvent(&s, cmp.Or(w.Source, "freshet/enroll"), w.now())
 	if err := w.Teller.Publish(ctx, e); err != nil {
 		return fmt.Errorf("tell %s of %s: %w: %w", e.Type, s.Record.Credential(), ErrUntold, err)
 	}

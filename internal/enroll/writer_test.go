@@ -44,7 +44,7 @@ func TestEnrollWritesAndTells(t *testing.T) {
 	}
 	e := h.heard(t)
 	if e.Type != events.TokenUpdated || e.Data.Reason != events.ReasonEnrolled || e.Data.Version != 1 || e.Data.Revision != got.Revision ||
-		e.Data.Attempt != r.Last.Attempt || e.ID != refresh.CurrentEvent(got, "", time.Now()).ID {
+		e.Data.Attempt != r.Last.Attempt || e.ID != refresh.CurrentEvent(&got, "", time.Now()).ID {
 		t.Errorf("told %+v", e)
 	}
 }

@@ -48,7 +48,7 @@ func TestAnnouncedWritesAreToldUnderTheWritersID(t *testing.T) {
 		for _, e := range w.told() {
 			s, err := w.Get(w.ctx, e.Data.Credential())
 			w.must(err)
-			if now := refresh.CurrentEvent(s, "", time.Time{}); e.ID != now.ID {
+			if now := refresh.CurrentEvent(&s, "", time.Time{}); e.ID != now.ID {
 				w.t.Errorf("id %s, the writer's is %s", e.ID, now.ID)
 			}
 			if e.Data.Revision != s.Revision || e.Data.GrantID != s.Record.GrantID || e.Data.State != string(s.Record.State) {

@@ -228,7 +228,7 @@ func unsettled(res Result, err error) (Result, bool) {
 }
 
 func (e *Engine) tell(ctx context.Context, s *Stored) error {
-	ev := CurrentEvent(*s, e.source(), e.cfg.Now())
+	ev := CurrentEvent(s, e.source(), e.cfg.Now())
 	if err := e.cfg.Teller.Publish(ctx, ev); err != nil {
 		return fmt.Errorf("tell %s of %s: %w", ev.Type, s.Record.Credential(), err)
 	}

@@ -142,11 +142,11 @@ func TestCurrentEvent(t *testing.T) {
 			t.Parallel()
 			s := healthy()
 			tt.edit(&s.Record)
-			e := refresh.CurrentEvent(s, "freshet/worker/w1", noon)
+			e := refresh.CurrentEvent(&s, "freshet/worker/w1", noon)
 			if e.Type != tt.want || e.ID != tt.id || e.Data.Revision != s.Revision || e.Data.Credential() != s.Record.Credential() {
 				t.Errorf("event %+v", e)
 			}
-			if again := refresh.CurrentEvent(s, "freshet/worker/w2", noon.Add(time.Hour)); again.ID != e.ID {
+			if again := refresh.CurrentEvent(&s, "freshet/worker/w2", noon.Add(time.Hour)); again.ID != e.ID {
 				t.Errorf("another teller gives it the id %s", again.ID)
 			}
 			if withdrawn := s.Record.State.Withdrawn(); (e.Data.Class != "") != (s.Record.Failure != nil && !withdrawn) {

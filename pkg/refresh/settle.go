@@ -176,19 +176,22 @@ func (st *settlement) step(ctx context.Context, cur *Stored) (settled bool, err 
 			return true, st.drop() // its claim carries our doubt on
 		}
 		return false, errBusy
-	default:
-		return st.commit(ctx, cur)
 	}
-}
-
-// commit writes the outcome into the record.
-func (st *settlement) commit(ctx context.Context, cur *Stored) (settled bool, err error) {
 	if st.judged.Class != ClassOK && !st.awaited(&cur.Record) {
 		return true, st.drop() // somebody has written down that it is unknown
 	}
-	next, err := st.next(cur)
+	committed, err := st.commit(ctx, cur)
 	if err != nil {
 		return false, err
+	}
+	return st.tell(ctx, committed)
+}
+
+// commit writes the outcome into the record.
+func (st *settlement) commit(ctx context.Context, cur *Stored) (committed *Stored, err error) {
+	next, err := st.next(cur)
+	if err != nil {
+		return nil, err
 	}
 	st.engine.at(StepCommit)
 	epoch := st.engine.epoch()
@@ -197,13 +200,13 @@ func (st *settlement) commit(ctx context.Context, cur *Stored) (settled bool, er
 		next.Revision, err = st.engine.put(ctx, &next.Record, cur.Revision)
 	}
 	if err != nil {
-		return false, err
+		return nil, err
 	}
 	st.engine.at(StepCommitted)
 	if st.judged.Class == ClassOK {
 		st.engine.remember(st.outcome.Key, next, epoch)
 	}
-	return st.tell(ctx, next)
+	return next, nil
 }
 
 // awaited reports whether a failure still means something to the record: it carries our claim, or the doubt about our attempt,

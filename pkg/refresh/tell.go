@@ -8,7 +8,7 @@ import (
 
 // CurrentEvent is the event that stands for what the record says now. Telling it again gives the same id, so whoever
 // finds that nobody may have told it simply does.
-func CurrentEvent(s Stored, source string, now time.Time) events.Event {
+func CurrentEvent(s *Stored, source string, now time.Time) events.Event {
 	r := &s.Record
 	e := events.Event{Type: currentType(r), Source: source, Time: now.UTC(), Data: events.Data{
 		Provider: r.Provider, Account: r.Account, GrantID: r.GrantID, Generation: r.Generation, Version: r.Version,

@@ -138,7 +138,7 @@ func (b *bucket) message(r refresh.Record, under events.Credential) *nats.Msg {
 // tell publishes the event that stands for the record.
 func (b *bucket) tell(s refresh.Stored) {
 	b.t.Helper()
-	msg, err := events.Encode(b.names, refresh.CurrentEvent(s, "freshet/worker/test", time.Now()))
+	msg, err := events.Encode(b.names, refresh.CurrentEvent(&s, "freshet/worker/test", time.Now()))
 	if err != nil {
 		b.t.Fatal(err)
 	}

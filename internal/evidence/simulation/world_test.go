@@ -199,7 +199,7 @@ func (w *world) retell(s seen) {
 	w.announced[s.Revision] = true
 	w.mu.Unlock()
 	if !known {
-		w.heard(refresh.CurrentEvent(s.Stored, "scheduler", time.Now()))
+		w.heard(refresh.CurrentEvent(&s.Stored, "scheduler", time.Now()))
 	}
 }
 
