@@ -335,7 +335,7 @@ func TestAKnownOutcomeEndsNobodyElsesDoubt(t *testing.T) {
 		s := healthy()
 		s.StoredAt, s.Record.Claim, s.Record.Doubt = noon.Add(time.Minute), claim, doubt
 		d := refresh.Decide(refresh.Input{
-			Job: refresh.Job{GrantID: "g", NewerThan: 3}, Stored: s, Provider: definition(provider.RotationStrict), Now: noon.Add(10 * time.Minute),
+			Job: refresh.Job{GrantID: "g", NewerThan: 3}, Stored: &s, Provider: definition(provider.RotationStrict), Now: noon.Add(10 * time.Minute),
 		})
 		if d.Doubt == nil || d.Doubt.Attempt != "a2" || d.Doubt.Earlier != (doubt != nil) {
 			t.Errorf("a claim that died %s: %+v", name, d.Doubt)

@@ -94,7 +94,7 @@ func (e *Engine) fenceOff(ctx context.Context, before *Stored) {
 // the record as soon as it can be reached. Otherwise the claim, found dead later, would cast a false doubt.
 func (e *Engine) release(ctx context.Context, p *presentation, cause error) Result {
 	now := time.Now()
-	res := e.land(ctx, p, Outcome{Phase: PhaseNotSent, StartedAt: now, EndedAt: now, Err: "the claim's fate was unknown"})
+	res := e.land(ctx, p, &Outcome{Phase: PhaseNotSent, StartedAt: now, EndedAt: now, Err: "the claim's fate was unknown"})
 	res.Err = errors.Join(cause, res.Err)
 	return res
 }
@@ -118,7 +118,7 @@ func (e *Engine) fly(ctx context.Context, p *presentation) Result {
 	secret, index := e.secrets.pick(p.provider)
 	out := e.exchange(ctx, p, secret)
 	e.at(StepAnswered)
-	res := e.land(ctx, p, out)
+	res := e.land(ctx, p, &out)
 	res.Exchange = out.EndedAt.Sub(out.StartedAt)
 	if aboutClient(res) && e.secrets.refused(p.provider, index) {
 		res.Class, res.Detail = ClassTransient, "client secret refused; the next one is tried"
@@ -127,8 +127,8 @@ func (e *Engine) fly(ctx context.Context, p *presentation) Result {
 }
 
 // land journals what came of an attempt, and only then reads it, commits and tells.
-func (e *Engine) land(ctx context.Context, p *presentation, out Outcome) Result {
-	st := &settlement{engine: e, provider: p.provider, outcome: journalled{Ticket: e.ticket(p), Outcome: out}, grant: &p.grant}
+func (e *Engine) land(ctx context.Context, p *presentation, out *Outcome) Result {
+	st := &settlement{engine: e, provider: p.provider, outcome: journalled{Ticket: e.ticket(p), Outcome: *out}, grant: &p.grant}
 	attempt := st.outcome.Attempt
 	e.flying.Store(attempt, true)
 	defer e.flying.Delete(attempt)

@@ -51,7 +51,7 @@ const dueSlack = time.Second
 // Input is all that a decision depends on.
 type Input struct {
 	Job      Job
-	Stored   Stored
+	Stored   *Stored
 	Provider *provider.Definition
 	Now      time.Time // NATS time
 	CanAsk   bool      // introspection is possible
@@ -183,7 +183,7 @@ func whyAsked(job Job) Why {
 }
 
 // doubtOf is what is unknown about the record: its doubt, and a dead claim taken over into it.
-func doubtOf(s Stored) *Doubt {
+func doubtOf(s *Stored) *Doubt {
 	c, d := s.Record.Claim, s.Record.Doubt
 	if c == nil {
 		return d

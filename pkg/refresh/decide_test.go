@@ -112,7 +112,7 @@ func TestDecide(t *testing.T) {
 			if tt.edit != nil {
 				tt.edit(&s)
 			}
-			got := refresh.Decide(refresh.Input{Job: tt.job, Stored: s, Provider: definition(tt.rotation), Now: noon.Add(tt.after)})
+			got := refresh.Decide(refresh.Input{Job: tt.job, Stored: &s, Provider: definition(tt.rotation), Now: noon.Add(tt.after)})
 			if got.Action != tt.action || got.Why != tt.why {
 				t.Errorf("got %s because %s, want %s because %s", got.Action, got.Why, tt.action, tt.why)
 			}
@@ -126,7 +126,7 @@ func TestDoubtKeepsTheFirstSending(t *testing.T) {
 	s.StoredAt = noon.Add(20 * time.Second) // rewritten since, by a pause
 	s.Record.Claim = &refresh.Claim{Attempt: "a2", Worker: "w2", TTL: provider.Duration(25 * time.Second), At: noon.Add(time.Second)}
 	job := refresh.Job{Reason: events.ReasonDemand, NewerThan: 3}
-	in := refresh.Input{Job: job, Stored: s, Provider: definition(provider.RotationStrict), Now: noon.Add(2 * time.Minute)}
+	in := refresh.Input{Job: job, Stored: &s, Provider: definition(provider.RotationStrict), Now: noon.Add(2 * time.Minute)}
 	if got := refresh.Decide(in).Doubt; got == nil || got.Attempt != "a2" || !got.FirstSentAt.Equal(noon.Add(time.Second)) {
 		t.Errorf("a dead claim gives doubt %+v", got)
 	}

@@ -160,7 +160,7 @@ func (e *Engine) firstLook(ctx context.Context, c events.Credential, job Job) (S
 }
 
 func (e *Engine) decide(job Job, s *Stored, d *provider.Definition) Decision {
-	return Decide(Input{Job: job, Stored: *s, Provider: d, Now: e.cfg.Now(), CanAsk: e.cfg.Active != nil && d.IntrospectURL != ""})
+	return Decide(Input{Job: job, Stored: s, Provider: d, Now: e.cfg.Now(), CanAsk: e.cfg.Active != nil && d.IntrospectURL != ""})
 }
 
 // try reads, decides and acts once; again is true when the record changed before anything was done.

@@ -11,9 +11,10 @@ import (
 )
 
 func BenchmarkDecide(b *testing.B) {
+	s := healthy()
 	in := refresh.Input{
 		Job:    refresh.Job{Reason: events.ReasonScheduled, GrantID: "g", NewerThan: 3},
-		Stored: healthy(), Provider: definition(provider.RotationStrict), Now: noon.Add(40 * time.Minute),
+		Stored: &s, Provider: definition(provider.RotationStrict), Now: noon.Add(40 * time.Minute),
 	}
 	b.ReportAllocs()
 	for b.Loop() {

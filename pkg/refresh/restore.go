@@ -74,7 +74,7 @@ func inDoubt(r Record, s Stored, d *provider.Definition, f Restoration, spendabl
 		d = &provider.Definition{Name: r.Provider}
 	}
 	complete := d.WithDefaults()
-	earlier := doubtOf(s)
+	earlier := doubtOf(&s)
 	r.Claim = nil
 	if !spendable || !r.State.Refreshable() {
 		return r

@@ -60,7 +60,7 @@ func TestARestoredTokenGoesOnByRotationClass(t *testing.T) {
 			}
 			decision := refresh.Decide(refresh.Input{
 				Job: refresh.Job{NewerThan: got.Version}, Provider: &d, Now: noon.Add(tt.at), CanAsk: tt.canAsk,
-				Stored: refresh.Stored{Record: got, Revision: 1, StoredAt: noon.Add(10 * time.Minute)},
+				Stored: &refresh.Stored{Record: got, Revision: 1, StoredAt: noon.Add(10 * time.Minute)},
 			})
 			if decision.Why != tt.want {
 				t.Errorf("decided %s (%s), want %s", decision.Action, decision.Why, tt.want)
@@ -137,7 +137,7 @@ func TestARestoredDoubtIsCarriedOn(t *testing.T) {
 	s.Record.Doubt = &refresh.Doubt{Attempt: "restore", Worker: "restore", FirstSentAt: noon, Restored: true}
 	s.Record.Claim = &refresh.Claim{Attempt: "a1", Worker: "w1", TTL: provider.Duration(time.Minute), At: noon}
 	d := provider.Definition{Name: "acme", Rotation: provider.RotationUntilUsed}.WithDefaults()
-	got := refresh.Decide(refresh.Input{Job: refresh.Job{NewerThan: 7}, Stored: s, Provider: &d, Now: noon.Add(45 * time.Minute)})
+	got := refresh.Decide(refresh.Input{Job: refresh.Job{NewerThan: 7}, Stored: &s, Provider: &d, Now: noon.Add(45 * time.Minute)})
 	if got.Action != refresh.ActionResolve || got.Doubt == nil || !got.Doubt.Restored {
 		t.Errorf("decided %s (%s) with doubt %+v", got.Action, got.Why, got.Doubt)
 	}
