@@ -128,7 +128,7 @@ func (e *Engine) fly(ctx context.Context, p *presentation) Result {
 
 // land journals what came of an attempt, and only then reads it, commits and tells.
 func (e *Engine) land(ctx context.Context, p *presentation, out *Outcome) Result {
-	st := &settlement{engine: e, provider: p.provider, outcome: journalled{Ticket: e.ticket(p), Outcome: *out}, grant: &p.grant}
+	st := e.settle(p, out)
 	attempt := st.outcome.Attempt
 	e.flying.Store(attempt, true)
 	defer e.flying.Delete(attempt)
@@ -144,6 +144,11 @@ func (e *Engine) land(ctx context.Context, p *presentation, out *Outcome) Result
 		res.Err = errors.Join(res.Err, fmt.Errorf("journal: %w", err))
 	}
 	return res
+}
+
+// settle returns what carries an attempt's outcome into the store.
+func (e *Engine) settle(p *presentation, out *Outcome) *settlement {
+	return &settlement{engine: e, provider: p.provider, outcome: journalled{Ticket: e.ticket(p), Outcome: *out}, grant: &p.grant}
 }
 
 // exchange makes the attempt's one request.

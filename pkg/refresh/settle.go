@@ -87,11 +87,7 @@ const (
 func (st *settlement) run(ctx context.Context, cur *Stored) Result {
 	ctx, cancel := context.WithTimeout(ctx, st.engine.patience(st.provider))
 	defer cancel()
-	st.judged = Classify(st.provider, st.outcome.Outcome).Without(st.sent(cur))
-	st.result = st.firstResult(cur)
-	if st.judged.Class == ClassOK {
-		st.engine.secrets.worked(st.provider)
-	}
+	st.judge(cur)
 	var err error
 	for wait := time.Duration(0); ; wait = min(max(2*wait, firstLook), maxLook) {
 		if wait > 0 || cur.Revision == 0 {
@@ -109,6 +105,15 @@ func (st *settlement) run(ctx context.Context, cur *Stored) Result {
 			st.result.Err = errors.Join(st.result.Err, err)
 			return st.result
 		}
+	}
+}
+
+// judge reads the outcome.
+func (st *settlement) judge(cur *Stored) {
+	st.judged = Classify(st.provider, st.outcome.Outcome).Without(st.sent(cur))
+	st.result = st.firstResult(cur)
+	if st.judged.Class == ClassOK {
+		st.engine.secrets.worked(st.provider)
 	}
 }
 
