@@ -124,7 +124,7 @@ func (e Event) key() string {
 }
 
 // validate reports everything that keeps e from being told.
-func (e Event) validate() error {
+func (e *Event) validate() error {
 	var faults []error
 	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
 	if !slices.Contains(Types(), e.Type) {
@@ -145,7 +145,7 @@ func (e Event) validate() error {
 	return errors.Join(faults...)
 }
 
-func (e Event) validateAbout() error {
+func (e *Event) validateAbout() error {
 	switch {
 	case !e.Type.AboutProvider():
 		return e.Data.Credential().Validate()

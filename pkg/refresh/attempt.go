@@ -132,18 +132,18 @@ func (e *Engine) land(ctx context.Context, p *presentation, out *Outcome) Result
 	attempt := st.outcome.Attempt
 	e.flying.Store(attempt, true)
 	defer e.flying.Delete(attempt)
-	if mistaken(mistakeLateJournal) {
-		return st.run(ctx, &p.claimed)
+	var err error
+	if !mistaken(mistakeLateJournal) {
+		err = st.keep()
+		e.at(StepJournal)
 	}
-	err := st.keep()
-	e.at(StepJournal)
 	// A journal that failed is no reason to lose the reply in hand: commit all the same.
-	res := st.run(ctx, &p.claimed)
-	res.Decision = p.decision
+	st.run(ctx, &p.claimed)
+	st.result.Decision = p.decision
 	if err != nil {
-		res.Err = errors.Join(res.Err, fmt.Errorf("journal: %w", err))
+		st.result.Err = errors.Join(st.result.Err, fmt.Errorf("journal: %w", err))
 	}
-	return res
+	return st.result
 }
 
 // settle returns what carries an attempt's outcome into the store.

@@ -62,12 +62,12 @@ func (e *Engine) carry(ctx context.Context, entry Entry) Result {
 	j.Reason = events.ReasonRecovered
 	st := &settlement{engine: e, provider: d, outcome: j}
 	known := locate(&cur, &j, d.Timing().Quarantine, e.cfg.Now()) == placeCommitted
-	res := st.run(ctx, &cur)
-	res.Credential = c
+	st.run(ctx, &cur)
+	st.result.Credential = c
 	if known {
-		res.Class = ClassFresh // nothing was carried: whoever committed it has said so, or died before it could
+		st.result.Class = ClassFresh // nothing was carried: whoever committed it has said so, or died before it could
 	}
-	return res
+	return st.result
 }
 
 // forgotten reports whether a store that once acknowledged an outcome does not have it. A revision above that of the commit

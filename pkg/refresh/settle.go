@@ -82,9 +82,9 @@ const (
 	maxLook   = 2 * time.Second
 )
 
-// run commits the outcome and tells it. It tries until it knows what became of the commit, or until patience or ctx ends;
+// run commits the outcome and tells it, and notes the result. It tries until it knows what became of the commit, or until patience or ctx ends;
 // the journal keeps the rest.
-func (st *settlement) run(ctx context.Context, cur *Stored) Result {
+func (st *settlement) run(ctx context.Context, cur *Stored) {
 	ctx, cancel := context.WithTimeout(ctx, st.engine.patience(st.provider))
 	defer cancel()
 	st.judge(cur)
@@ -92,7 +92,8 @@ func (st *settlement) run(ctx context.Context, cur *Stored) Result {
 	for wait := time.Duration(0); ; wait = min(max(2*wait, firstLook), maxLook) {
 		if wait > 0 || cur.Revision == 0 {
 			if !sleep.For(ctx, wait) {
-				return st.unsettled(err)
+				st.unsettled(err)
+				return
 			}
 			seen, lookErr := st.look(ctx)
 			if err = lookErr; err != nil {
@@ -103,7 +104,7 @@ func (st *settlement) run(ctx context.Context, cur *Stored) Result {
 		var settled bool
 		if settled, err = st.step(ctx, cur); settled {
 			st.result.Err = errors.Join(st.result.Err, err)
-			return st.result
+			return
 		}
 	}
 }
@@ -341,13 +342,12 @@ func (st *settlement) look(ctx context.Context) (*Stored, error) {
 	return &s, err
 }
 
-func (st *settlement) unsettled(err error) Result {
+func (st *settlement) unsettled(err error) {
 	st.result.Verdict = VerdictLeave
 	if err == nil {
 		err = context.DeadlineExceeded // before the first look
 	}
 	st.result.Err = fmt.Errorf("%w: attempt %s of %s: %w", ErrUnsettled, st.outcome.Attempt, st.outcome.Key, err)
-	return st.result
 }
 
 func margin(expiresAt, now time.Time) time.Duration {
