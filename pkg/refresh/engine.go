@@ -134,29 +134,32 @@ func (e *Engine) do(ctx context.Context, c events.Credential, job Job) Result {
 // tryPeek acts on a record that may be old, if it asks for an attempt; done is false when it does not, or when it is old
 // indeed.
 func (e *Engine) tryPeek(ctx context.Context, c events.Credential, job Job, d *provider.Definition) (res Result, done bool) {
-	stored, ok := e.firstLook(ctx, c, job)
-	if !ok {
+	stored := e.firstLook(ctx, c, job)
+	if stored == nil {
 		return Result{}, false
 	}
-	dec := e.decide(job, &stored, d)
+	dec := e.decide(job, stored, d)
 	if dec.Action != ActionAttempt || dec.Doubt != nil {
 		return Result{}, false
 	}
 	e.at(StepRead)
-	res, again := e.attempt(ctx, job, &stored, dec, d)
+	res, again := e.attempt(ctx, job, stored, dec, d)
 	return res, !again
 }
 
 // firstLook returns a record that may be old, if there is one without asking the leader.
-func (e *Engine) firstLook(ctx context.Context, c events.Credential, job Job) (Stored, bool) {
-	if s, ok := e.recollect(c.Key(), job); ok {
-		return s, true
+func (e *Engine) firstLook(ctx context.Context, c events.Credential, job Job) *Stored {
+	if s := e.recollect(c.Key(), job); s != nil {
+		return s
 	}
 	if e.cfg.Peek == nil {
-		return Stored{}, false
+		return nil
 	}
 	s, err := e.cfg.Peek(ctx, c)
-	return s, err == nil // whatever the error is, the leader's word counts
+	if err != nil {
+		return nil // whatever the error is, the leader's word counts
+	}
+	return &s
 }
 
 func (e *Engine) decide(job Job, s *Stored, d *provider.Definition) Decision {

@@ -1,47 +1,61 @@
 package refresh
 
-import "sync"
+import (
+	"container/list"
+	"sync"
+)
 
 const (
 	// memorySize is how many records an engine remembers at most, of some 2 KB each as a rule.
-	memorySize = 16 << 10
+	memorySize = 12 << 10
 	// memoryLargest is up to how many bytes of tokens, and of what came with them, a record is remembered.
 	memoryLargest = 8 << 10
 )
 
 // memory holds records as this engine committed them, sealed as they are, so that the next attempt for one need not read it
-// first. It may be behind the store, like any first look. A record leaves with the attempt that begins with it, or when twice as
-// many have come since as half of the memory takes.
+// first. It may be behind the store, like any first look. A record leaves with the attempt that begins with it, or when as many have
+// come since as the memory takes.
 type memory struct {
-	mu         sync.Mutex
-	young, old map[string]memento
+	mu    sync.Mutex
+	byKey map[string]*list.Element
+	order list.List // of *memento, the oldest first
 }
 
 // memento is a record, and the epoch of the store in which it was committed.
 type memento struct {
+	key    string
 	stored Stored
 	epoch  uint64
 }
 
-func (m *memory) put(key string, e memento) {
+func (m *memory) put(e *memento) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.young == nil || len(m.young) >= memorySize/2 {
-		m.young, m.old = make(map[string]memento), m.young
+	if m.byKey == nil {
+		m.byKey = make(map[string]*list.Element)
 	}
-	m.young[key] = e
+	m.forget(m.byKey[e.key])
+	if m.order.Len() >= memorySize {
+		m.forget(m.order.Front())
+	}
+	m.byKey[e.key] = m.order.PushBack(e)
 }
 
-// take returns what is remembered under a key, and forgets it.
-func (m *memory) take(key string) (e memento, ok bool) {
+// take returns what is remembered under a key, and forgets it; nil: nothing.
+func (m *memory) take(key string) *memento {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if e, ok = m.young[key]; !ok {
-		e, ok = m.old[key]
+	return m.forget(m.byKey[key])
+}
+
+// forget takes an element out, if there is one. The caller holds mu.
+func (m *memory) forget(at *list.Element) *memento {
+	if at == nil {
+		return nil
 	}
-	delete(m.young, key)
-	delete(m.old, key)
-	return e, ok
+	e := m.order.Remove(at).(*memento)
+	delete(m.byKey, e.key)
+	return e
 }
 
 // epoch is that of the store now; 0 where nobody counts.
@@ -58,18 +72,23 @@ func (e *Engine) remember(key string, s *Stored, epoch uint64) {
 	if e.cfg.Epoch == nil || len(r.Access)+len(r.Grant)+len(r.Meta) > memoryLargest || len(r.unknown) > 0 {
 		return
 	}
-	m := memento{stored: *s, epoch: epoch}
+	m := &memento{key: key, stored: *s, epoch: epoch}
 	m.stored.StoredAt = e.cfg.Now() // NATS has given it another one, which counts only where there is a claim
-	e.memory.put(key, m)
+	e.memory.put(m)
 }
 
-// recollect returns a record as this engine committed it, if the job knows of none that is newer.
-func (e *Engine) recollect(key string, job Job) (Stored, bool) {
+// recollect returns a record as this engine committed it, if the job knows of none that is newer; nil: there is none.
+func (e *Engine) recollect(key string, job Job) *Stored {
 	if e.cfg.Epoch == nil {
-		return Stored{}, false
+		return nil
 	}
-	m, ok := e.memory.take(key)
+	m := e.memory.take(key)
+	if m == nil || m.epoch != e.cfg.Epoch() {
+		return nil
+	}
 	r := &m.stored.Record
-	ok = ok && m.epoch == e.cfg.Epoch() && r.Version >= job.NewerThan && (job.GrantID == "" || job.GrantID == r.GrantID)
-	return m.stored, ok
+	if r.Version < job.NewerThan || job.GrantID != "" && job.GrantID != r.GrantID {
+		return nil
+	}
+	return &m.stored
 }

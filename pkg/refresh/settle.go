@@ -182,6 +182,7 @@ func (st *settlement) step(ctx context.Context, cur *Stored) (settled bool, err 
 			return true, st.drop() // its claim carries our doubt on
 		}
 		return false, errBusy
+	case placeOurs:
 	}
 	if st.judged.Class != ClassOK && !st.awaited(&cur.Record) {
 		return true, st.drop() // somebody has written down that it is unknown
