@@ -31,9 +31,12 @@ type route struct {
 	private             bool // made for a provider that may be at a private address, and for no other
 }
 
+// answerBuffer holds the head of a usual answer; there may be thousands of connections.
+const answerBuffer = 2 << 10
+
 func newConn(c net.Conn, m *meter, r route) *conn {
 	w := &window{from: c}
-	made := &conn{Conn: c, route: r, sent: m, head: w, in: bufio.NewReader(w)}
+	made := &conn{Conn: c, route: r, sent: m, head: w, in: bufio.NewReaderSize(w, answerBuffer)}
 	if s, ok := m.Conn.(syscall.Conn); ok {
 		made.socket, _ = s.SyscallConn() // without it the connection is not kept
 	}
