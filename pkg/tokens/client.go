@@ -110,7 +110,7 @@ func Open(ctx context.Context, nc *nats.Conn, cfg Config) (*Client, error) {
 	}
 	c := &Client{
 		cfg: cfg, nc: nc, names: names, srcs: make(map[string]*source), byID: make(map[string]*source),
-		tokens: table{byID: make(map[string]*held)},
+		tokens: newTable(),
 		keys:   refresh.Keys{Bucket: names.TokensBucket(), Access: cfg.AccessKeyset},
 		direct: newDirect(nc, apiPrefix(cfg)),
 	}

@@ -61,7 +61,7 @@ func (c *Client) fromMemory(results []Result, ids []string) (cold []int) {
 		c.tokens.mu.RLock()
 		for i := from; i < min(from+memoryStep, len(ids)); i++ {
 			results[i].ID = ids[i]
-			if h := c.tokens.byID[ids[i]].warm(now); h != nil {
+			if h := c.tokens.get(ids[i]).warm(now); h != nil {
 				results[i].Token = h.full
 			} else {
 				cold = append(cold, i)

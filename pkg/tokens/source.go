@@ -73,11 +73,13 @@ type source struct {
 
 // held is a token as it is handed out. Only asked changes.
 type held struct {
-	until int64       // the end of that, in Unix nanoseconds
+	// The first cache line is what a reading by name looks at.
+	name  name
+	until int64       // when it is no longer, in Unix nanoseconds
 	asked atomic.Bool // since it came, or the last sweep
 	token *oauth2.Token
 	full  Token
-	_     [16]byte // three cache lines as a whole, instead of four in part
+	_     [32]byte // so that it begins with a cache line: four of them
 }
 
 // Token implements oauth2.TokenSource.
@@ -265,7 +267,7 @@ func (s *source) store(r reading) error {
 
 // hold makes the token of a reading the one that is handed out. The caller holds mu.
 func (s *source) hold(r reading) {
-	h := &held{token: r.token.OAuth2(), full: r.token, until: endOf(r.token)}
+	h := &held{name: nameOf(s.cred), token: r.token.OAuth2(), full: r.token, until: endOf(r.token)}
 	if old := s.held.Load(); old != nil && !r.token.newer(old.full) && old.until == h.until {
 		h = old // a program may compare
 	}
