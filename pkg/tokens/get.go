@@ -51,23 +51,16 @@ func (c *Client) Get(ctx context.Context, ids ...string) ([]Result, error) {
 	return b.results, nil
 }
 
-// memoryStep is how many ids are looked up under one lock, so that a large batch does not hold up everybody else.
-const memoryStep = 256
-
 // fromMemory fills in what is kept fresh, and returns the places of the others.
 func (c *Client) fromMemory(results []Result, ids []string) (cold []int) {
 	now := c.now.Load()
-	for from := 0; from < len(ids); from += memoryStep {
-		c.tokens.mu.RLock()
-		for i := from; i < min(from+memoryStep, len(ids)); i++ {
-			results[i].ID = ids[i]
-			if h := c.tokens.get(ids[i]).warm(now); h != nil {
-				results[i].Token = h.full
-			} else {
-				cold = append(cold, i)
-			}
+	for i, id := range ids {
+		results[i].ID = id
+		if h := c.tokens.warm(id, now); h != nil {
+			results[i].Token = h.full
+		} else {
+			cold = append(cold, i)
 		}
-		c.tokens.mu.RUnlock()
 	}
 	return cold
 }
