@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"time"
@@ -102,6 +103,9 @@ func (c *cli) sayImported(r enroll.Report, dryRun bool, err error) error {
 func (c *cli) importAll(ctx context.Context, b *broker.Broker, cfg enroll.ImportConfig, from string) (enroll.Report, error) {
 	if cfg.Plan != nil {
 		return enroll.Import(ctx, cfg)
+	}
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(400) // every line leaves some garbage, and little of it lives long
 	}
 	notes := importNotes{log: c.auditLog(b)}
 	cfg.Stored = notes.stored

@@ -4,6 +4,7 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/freshetdev/freshet/pkg/events"
 	"github.com/freshetdev/freshet/pkg/provider"
 )
 
@@ -16,4 +17,10 @@ func TimesOf(key string, p provider.Refresh, g NewGrant, now time.Time) [4]time.
 // SentBy reports whether an answer may come from an issuer, which may be one that always names itself.
 func SentBy(name string, named bool, answer url.Values) bool {
 	return issuer{name: name, named: named}.sent(answer)
+}
+
+// ParseLine reads a line of an import.
+func ParseLine(line string) (events.Credential, NewGrant, error) {
+	l, err := parseJSON([]byte(line))
+	return l.credential, l.grant, err
 }

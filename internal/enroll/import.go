@@ -101,7 +101,7 @@ func Import(ctx context.Context, cfg ImportConfig) (Report, error) {
 	if cfg.Format == FormatCSV {
 		im.parse = nil // the header says how
 	}
-	lines, results := make(chan importLine), make(chan LineError)
+	lines, results := make(chan importLine), make(chan LineError, cfg.Concurrency)
 	var work sync.WaitGroup
 	work.Go(func() {
 		defer close(lines)

@@ -5,10 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"pgregory.net/rapid"
 
 	"github.com/freshetdev/freshet/internal/enroll"
 	"github.com/freshetdev/freshet/pkg/events"
@@ -267,6 +270,28 @@ func TestImportTakesNoRefreshTokenAway(t *testing.T) {
 	if _, token := h.secretsOf(t, h.stored(t, alice)); token != "refresh-alice" {
 		t.Errorf("alice holds %s", token)
 	}
+}
+
+// TestLinesMeanTheSameHoweverTheyAreWritten: most are read without a parser, those with an escape are not.
+func TestLinesMeanTheSameHoweverTheyAreWritten(t *testing.T) {
+	t.Parallel()
+	values := []string{`""`, `"a"`, `"a b"`, `"é"`, `null`, `7`, `{}`, `"[redacted]"`, `[]`, `["a","b c"]`, `["a",null]`, `[7]`, `"2026-01-02T15:04:05Z"`, `"2026-01-02T15:04:05.5+01:00"`, `"2026-01-02"`}
+	names := []string{"provider", "account", "refresh_token", "access_token", "expires_at", "scopes", "subject", "Subject", "else"}
+	rapid.Check(t, func(t *rapid.T) {
+		rest := ""
+		for range rapid.IntRange(0, 4).Draw(t, "members") {
+			rest += fmt.Sprintf(",%q: %s", rapid.SampledFrom(names).Draw(t, "name"), rapid.SampledFrom(values).Draw(t, "value"))
+		}
+		rest += rapid.SampledFrom([]string{"}", "} ", "", "}7", ",}"}).Draw(t, "end")
+		wantName, want, wantErr := enroll.ParseLine(`{"provider":"acme","\u0061ccount":"alice"` + rest)
+		name, got, err := enroll.ParseLine(`{"provider":"acme","account":"alice"` + rest)
+		if fmt.Sprint(err) != fmt.Sprint(wantErr) {
+			t.Fatalf("%s: error %v, want %v", rest, err, wantErr)
+		}
+		if err == nil && (name != wantName || !reflect.DeepEqual(got, want)) {
+			t.Fatalf("%s: %s %+v, want %s %+v", rest, name, got, wantName, want)
+		}
+	})
 }
 
 func FuzzImport(f *testing.F) {

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/freshetdev/freshet/internal/flatjson"
 	"github.com/freshetdev/freshet/pkg/events"
 	"github.com/freshetdev/freshet/pkg/seal"
 )
@@ -62,6 +63,10 @@ type importLine struct {
 // parseJSON reads a line. Its errors quote no value: a line whose members are mixed up may have a token anywhere.
 func parseJSON(data []byte) (importLine, error) {
 	var l importLine
+	if flatjson.Read(data, l.plain) {
+		return l, l.complete()
+	}
+	l = importLine{}
 	if err := readObject(data, l.set); err != nil {
 		return l, err
 	}
@@ -88,6 +93,36 @@ func unknownName(name string) error {
 	names := importNames()
 	last := len(names) - 1
 	return fmt.Errorf("unknown key %s: want %s or %s", safeName(name), strings.Join(names[:last], ", "), names[last])
+}
+
+// plain is set for the members of a usual line; false: it takes more than a look to say what it is.
+func (l *importLine) plain(name []byte, value flatjson.Value) bool {
+	switch g := &l.grant; string(name) {
+	case "provider":
+		return plainText(value, &l.credential.Provider)
+	case "account":
+		return plainText(value, &l.credential.Account)
+	case "refresh_token":
+		return plainSecret(value, &g.RefreshToken)
+	case "access_token":
+		return plainSecret(value, &g.AccessToken)
+	case "subject":
+		return plainText(value, &g.Subject)
+	case "expires_at":
+		return g.ExpiresAt.IsZero() && flatjson.Time(value, &g.ExpiresAt)
+	case "scopes":
+		return g.Scopes == nil && flatjson.Texts(value, &g.Scopes)
+	}
+	return false
+}
+
+// plainText reads a text that is not empty into a variable that is.
+func plainText(value flatjson.Value, to *string) bool {
+	return *to == "" && flatjson.Text(value, to) && *to != ""
+}
+
+func plainSecret(value flatjson.Value, to *seal.Secret) bool {
+	return value[0] == '"' && to.IsZero() && to.UnmarshalText(value[1:len(value)-1]) == nil && !to.IsZero()
 }
 
 // set takes over one member. The names are exact; a name that is not known is an error, so that nothing is left behind

@@ -78,8 +78,9 @@ func BenchmarkByNameWarm(b *testing.B) {
 	}
 	ctx := b.Context()
 	for name, read := range map[string]func(id string) error{
-		"Get":   func(id string) error { got, err := c.Get(ctx, id); return cmp.Or(err, got[0].Err) },
-		"Token": func(id string) error { _, err := c.Token(ctx, id); return err },
+		"Get":         func(id string) error { got, err := c.Get(ctx, id); return cmp.Or(err, got[0].Err) },
+		"Token":       func(id string) error { _, err := c.Token(ctx, id); return err },
+		"TokenSource": func(id string) error { _, err := c.TokenSource(id).Token(); return err },
 	} {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()

@@ -110,11 +110,11 @@ func Open(ctx context.Context, nc *nats.Conn, cfg Config) (*Client, error) {
 	}
 	c := &Client{
 		cfg: cfg, nc: nc, names: names, srcs: make(map[string]*source), byID: make(map[string]*source),
-		tokens: table{byID: make(map[string]*held)},
 		keys:   refresh.Keys{Bucket: names.TokensBucket(), Access: cfg.AccessKeyset},
 		direct: newDirect(nc, apiPrefix(cfg)),
 	}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
+	c.tokens.start()
 	c.tick()
 	if cfg.CacheFile != "" {
 		c.cache = loadCache(cfg, names.TokensBucket(), time.Now())

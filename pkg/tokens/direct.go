@@ -15,8 +15,9 @@ import (
 const (
 	// directGet is the part of a read's subject between the API's prefix and the stream.
 	directGet = "DIRECT.GET."
-	// window bounds the reads in flight of one Get.
-	window = 256
+	// runs times runLength bounds the reads in flight of one Get.
+	runs      = 8
+	runLength = 32
 	// answerWithin is how long one request waits before it counts as lost.
 	answerWithin = 2 * time.Second
 	// inboxBuffer is how many answers may wait for the goroutine that hands them on, which never blocks.
@@ -36,7 +37,7 @@ type direct struct {
 
 	mu      sync.Mutex
 	last    uint64
-	waiting map[string]waiter // by number
+	waiting map[uint64]waiter // by number
 }
 
 // question is one request.
@@ -52,41 +53,65 @@ type question struct {
 
 type waiter struct {
 	question
-	answer chan answer // takes one
+	place  int         // among those that were asked with it
+	answer chan answer // takes one of each of those
 }
 
 type answer struct {
-	msg *nats.Msg
-	err error
+	place int
+	msg   *nats.Msg
+	err   error
 }
 
 func newDirect(nc *nats.Conn, prefix string) *direct {
 	return &direct{
 		nc: nc, prefix: prefix, inbox: nc.NewInbox() + ".",
-		msgs: make(chan *nats.Msg, inboxBuffer), waiting: make(map[string]waiter),
+		msgs: make(chan *nats.Msg, inboxBuffer), waiting: make(map[uint64]waiter),
 	}
 }
 
 // ask asks once. Errors: ErrUnavailable, ErrPermission, or the cause that ended ctx.
 func (d *direct) ask(ctx context.Context, q question) (*nats.Msg, error) {
+	a := d.askAll(ctx, []question{q})[0]
+	return a.msg, a.err
+}
+
+// askAll asks many questions once, all at the same time, and returns their answers in order. The errors are those of ask.
+func (d *direct) askAll(ctx context.Context, qs []question) []answer {
+	answers := make([]answer, len(qs))
 	if !d.nc.IsConnected() {
-		return nil, fmt.Errorf("%w: there is no connection", ErrUnavailable)
+		return failed(answers, fmt.Errorf("%w: there is no connection", ErrUnavailable))
 	}
-	number, w := d.enter(q)
-	defer d.leave(number)
-	if err := d.publish(q, d.inbox+number); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	first, come := d.enter(qs)
+	defer d.leave(first, len(qs))
+	for i, q := range qs {
+		if err := d.publish(q, d.inbox+strconv.FormatUint(first+uint64(i), 36)); err != nil {
+			return failed(answers, fmt.Errorf("%w: %w", ErrUnavailable, err))
+		}
 	}
 	lost := time.NewTimer(answerWithin)
 	defer lost.Stop()
-	select {
-	case a := <-w.answer:
-		return a.msg, a.err
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
-	case <-lost.C:
-		return nil, fmt.Errorf("%w: no answer within %s", ErrUnavailable, answerWithin)
+	for range qs {
+		select {
+		case a := <-come:
+			answers[a.place] = a
+		case <-ctx.Done():
+			return failed(answers, context.Cause(ctx))
+		case <-lost.C:
+			return failed(answers, fmt.Errorf("%w: no answer within %s", ErrUnavailable, answerWithin))
+		}
 	}
+	return answers
+}
+
+// failed gives an error to those that have no answer.
+func failed(answers []answer, err error) []answer {
+	for i := range answers {
+		if answers[i].msg == nil && answers[i].err == nil {
+			answers[i].err = err
+		}
+	}
+	return answers
 }
 
 func (d *direct) publish(q question, reply string) error {
@@ -100,20 +125,25 @@ func (d *direct) publish(q question, reply string) error {
 	return d.nc.PublishMsg(&nats.Msg{Subject: subject, Reply: reply, Header: q.header, Data: q.data})
 }
 
-func (d *direct) enter(q question) (number string, w waiter) {
-	w = waiter{question: q, answer: make(chan answer, 1)}
+// enter gives numbers to questions, from first on; their answers come to one channel.
+func (d *direct) enter(qs []question) (first uint64, come <-chan answer) {
+	answers := make(chan answer, len(qs))
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.last++
-	number = strconv.FormatUint(d.last, 36)
-	d.waiting[number] = w
-	return number, w
+	first = d.last + 1
+	d.last += uint64(len(qs))
+	for i, q := range qs {
+		d.waiting[first+uint64(i)] = waiter{question: q, place: i, answer: answers}
+	}
+	return first, answers
 }
 
-func (d *direct) leave(number string) {
+func (d *direct) leave(first uint64, n int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	delete(d.waiting, number)
+	for i := range n {
+		delete(d.waiting, first+uint64(i))
+	}
 }
 
 // dispatch hands answers on until ctx ends.
@@ -123,21 +153,23 @@ func (d *direct) dispatch(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case msg := <-d.msgs:
-			d.settle(strings.TrimPrefix(msg.Subject, d.inbox), answer{msg: msg})
+			if number, err := strconv.ParseUint(strings.TrimPrefix(msg.Subject, d.inbox), 36, 64); err == nil {
+				d.settle(number, msg)
+			}
 		}
 	}
 }
 
 // settle answers one request; a second answer finds nobody.
-func (d *direct) settle(number string, a answer) {
+func (d *direct) settle(number uint64, msg *nats.Msg) {
 	d.mu.Lock()
 	w, ok := d.waiting[number]
-	if ok = ok && !(w.json && bytes.Contains(a.msg.Data, []byte(notEnabled))); ok {
+	if ok = ok && !(w.json && bytes.Contains(msg.Data, []byte(notEnabled))); ok {
 		delete(d.waiting, number)
 	}
 	d.mu.Unlock()
 	if ok {
-		w.answer <- a
+		w.answer <- answer{place: w.place, msg: msg}
 	}
 }
 
@@ -161,7 +193,7 @@ func (d *direct) settleAll(match func(waiter) bool, err error) {
 	for number, w := range d.waiting {
 		if match(w) {
 			delete(d.waiting, number)
-			w.answer <- answer{err: err}
+			w.answer <- answer{place: w.place, err: err}
 		}
 	}
 }

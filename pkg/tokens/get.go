@@ -2,7 +2,6 @@ package tokens
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -41,7 +40,7 @@ func (c *Client) Get(ctx context.Context, ids ...string) ([]Result, error) {
 	defer context.AfterFunc(c.ctx, func() { cancel(ErrClosed) })()
 	b := &batch{client: c, patience: time.Now().Add(c.cfg.Wait), results: results, cold: cold}
 	var work sync.WaitGroup
-	for range min(window, len(cold)) {
+	for range min(runs, (len(cold)+runLength-1)/runLength) {
 		work.Go(func() { b.work(ctx) })
 	}
 	work.Wait()
@@ -51,23 +50,16 @@ func (c *Client) Get(ctx context.Context, ids ...string) ([]Result, error) {
 	return b.results, nil
 }
 
-// memoryStep is how many ids are looked up under one lock, so that a large batch does not hold up everybody else.
-const memoryStep = 256
-
 // fromMemory fills in what is kept fresh, and returns the places of the others.
 func (c *Client) fromMemory(results []Result, ids []string) (cold []int) {
 	now := c.now.Load()
-	for from := 0; from < len(ids); from += memoryStep {
-		c.tokens.mu.RLock()
-		for i := from; i < min(from+memoryStep, len(ids)); i++ {
-			results[i].ID = ids[i]
-			if h := c.tokens.byID[ids[i]].warm(now); h != nil {
-				results[i].Token = h.full
-			} else {
-				cold = append(cold, i)
-			}
+	for i, id := range ids {
+		results[i].ID = id
+		if h := c.tokens.warm(id, now); h != nil {
+			results[i].Token = h.full
+		} else {
+			cold = append(cold, i)
 		}
-		c.tokens.mu.RUnlock()
 	}
 	return cold
 }
@@ -81,15 +73,14 @@ type batch struct {
 	results  []Result
 }
 
-// work takes ids until there are none left.
+// work takes runs of ids until there are none left.
 func (b *batch) work(ctx context.Context) {
 	for {
-		i := b.next.Add(1) - 1
-		if i >= int64(len(b.cold)) {
+		end := int(b.next.Add(runLength))
+		if end-runLength >= len(b.cold) {
 			return
 		}
-		r := &b.results[b.cold[i]]
-		r.fill(b.client.lookPatiently(ctx, r.ID, b.patience))
+		b.run(ctx, b.cold[end-runLength:min(end, len(b.cold))])
 	}
 }
 
@@ -101,23 +92,42 @@ func (r *Result) fill(got reading) {
 	}
 }
 
-// lookPatiently looks until there is an answer, or patience or ctx ends.
-func (c *Client) lookPatiently(ctx context.Context, id string, patience time.Time) reading {
-	cred, err := events.ParseCredential(id)
-	if err != nil {
-		return reading{err: err}
-	}
+// run reads a run of places together, until each has an answer, or patience or ctx ends.
+func (b *batch) run(ctx context.Context, places []int) {
 	for pause := firstPause; ; pause = min(2*pause, maxPause) {
-		if ctx.Err() != nil {
-			return reading{err: fmt.Errorf("%s: %w", cred, context.Cause(ctx))}
-		}
-		r := c.look(ctx, cred)
-		if !errors.Is(r.err, ErrUnavailable) || time.Now().Add(pause).After(patience) {
-			return r
+		places = b.look(ctx, places)
+		if len(places) == 0 || time.Now().Add(pause).After(b.patience) {
+			return
 		}
 		select {
 		case <-ctx.Done():
 		case <-time.After(pause):
 		}
 	}
+}
+
+// look reads a run of places once, and returns those that had no answer. Once ctx has ended they have no other.
+func (b *batch) look(ctx context.Context, places []int) (unanswered []int) {
+	var asked []int
+	var creds []events.Credential
+	var questions []question
+	for _, i := range places {
+		cred, err := events.ParseCredential(b.results[i].ID)
+		switch {
+		case err != nil:
+			b.results[i].fill(reading{err: err})
+		case ctx.Err() != nil:
+			b.results[i].fill(reading{err: fmt.Errorf("%s: %w", cred, context.Cause(ctx))})
+		default:
+			asked, creds, questions = append(asked, i), append(creds, cred), append(questions, b.client.question(cred))
+		}
+	}
+	for k, a := range b.client.direct.askAll(ctx, questions) {
+		r := b.client.reading(creds[k], a.msg, a.err)
+		b.results[asked[k]].fill(r)
+		if r.unanswered() {
+			unanswered = append(unanswered, asked[k])
+		}
+	}
+	return unanswered
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -64,6 +65,34 @@ func TestGetReportsEachID(t *testing.T) {
 	if none, err := c.Get(t.Context()); err != nil || len(none) != 0 {
 		t.Errorf("no ids: %v, %v", none, err)
 	}
+}
+
+// TestGetOutlivesAnOutage: what had no answer is asked for again.
+func TestGetOutlivesAnOutage(t *testing.T) {
+	t.Parallel()
+	b, c := setup(t, tokens.Config{Wait: time.Minute})
+	b.put(record("alice"), "access-alice")
+	b.s.Stop()
+	ids := append(slices.Repeat([]string{"acme/alice"}, 100), "nonsense")
+	done := make(chan error, 1)
+	var got []tokens.Result
+	go func() {
+		var err error
+		got, err = c.Get(t.Context(), ids...)
+		done <- err
+	}()
+	if err := b.s.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range got[:100] {
+		if r.Err != nil || r.Token.AccessToken.Reveal() != "access-alice" {
+			t.Fatalf("%v", r.Err)
+		}
+	}
+	wantErr(t, got[100].Err, events.ErrName)
 }
 
 func TestGetEndsWithItsContext(t *testing.T) {

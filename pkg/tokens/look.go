@@ -24,14 +24,19 @@ const (
 // look reads a credential's record once.
 func (c *Client) look(ctx context.Context, cred events.Credential) reading {
 	began := time.Now()
-	r := c.ask(ctx, cred)
+	msg, err := c.direct.ask(ctx, c.question(cred))
+	r := c.reading(cred, msg, err)
 	r.began = began
 	return r
 }
 
-func (c *Client) ask(ctx context.Context, cred events.Credential) reading {
-	subject := c.names.RecordSubject(cred)
-	msg, err := c.direct.ask(ctx, question{subject: directGet + c.names.TokensStream() + "." + subject, api: true})
+// question asks for a credential's record.
+func (c *Client) question(cred events.Credential) question {
+	return question{subject: directGet + c.names.TokensStream() + "." + c.names.RecordSubject(cred), api: true}
+}
+
+// reading reads the answer to a question for a record, or what came in its place.
+func (c *Client) reading(cred events.Credential, msg *nats.Msg, err error) reading {
 	if err != nil {
 		return reading{err: fmt.Errorf("%s: %w", cred, err)}
 	}
@@ -39,7 +44,7 @@ func (c *Client) ask(ctx context.Context, cred events.Credential) reading {
 		return reading{err: fmt.Errorf("%s: %w", cred, statusError(status, msg.Header.Get(headerDescription)))}
 	}
 	revision, err := strconv.ParseUint(msg.Header.Get(headerSequence), 10, 64)
-	if err != nil || msg.Header.Get(headerSubject) != subject {
+	if err != nil || msg.Header.Get(headerSubject) != c.names.RecordSubject(cred) {
 		return reading{err: fmt.Errorf("%s: %w: the answer is not a record", cred, ErrUnavailable)}
 	}
 	r := c.decode(cred, msg)

@@ -25,6 +25,9 @@ import (
 //
 // A malformed id gives a source that always fails, with events.ErrName.
 func (c *Client) TokenSource(id string) oauth2.TokenSource {
+	if h := c.tokens.look(id); h != nil { // a shorter way to the same
+		return h.source
+	}
 	s, err := c.source(id)
 	if err != nil {
 		return failing{err}
@@ -73,11 +76,15 @@ type source struct {
 
 // held is a token as it is handed out. Only asked changes.
 type held struct {
-	until int64       // the end of that, in Unix nanoseconds
+	// The first cache line says whether it is the one.
+	until int64       // when it is handed out no longer, in Unix nanoseconds
 	asked atomic.Bool // since it came, or the last sweep
-	token *oauth2.Token
-	full  Token
-	_     [16]byte // three cache lines as a whole, instead of four in part
+	name  name
+
+	token  *oauth2.Token
+	source *source
+	full   Token
+	_      [24]byte // so that it begins with a cache line: four of them
 }
 
 // Token implements oauth2.TokenSource.
@@ -265,7 +272,7 @@ func (s *source) store(r reading) error {
 
 // hold makes the token of a reading the one that is handed out. The caller holds mu.
 func (s *source) hold(r reading) {
-	h := &held{token: r.token.OAuth2(), full: r.token, until: endOf(r.token)}
+	h := &held{until: endOf(r.token), token: r.token.OAuth2(), source: s, name: nameOf(s.cred), full: r.token}
 	if old := s.held.Load(); old != nil && !r.token.newer(old.full) && old.until == h.until {
 		h = old // a program may compare
 	}
