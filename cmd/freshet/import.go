@@ -105,7 +105,7 @@ func (c *cli) importAll(ctx context.Context, b *broker.Broker, cfg enroll.Import
 		return enroll.Import(ctx, cfg)
 	}
 	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(400) // every line leaves some garbage, and little of it lives long
+		debug.SetGCPercent(200) // every line leaves some garbage, and little of it lives long
 	}
 	notes := importNotes{log: c.auditLog(b)}
 	cfg.Stored = notes.stored
