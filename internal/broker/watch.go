@@ -13,6 +13,8 @@ type WatchConfig struct {
 	Filter string
 	// Once ends the watch when everything that was there has been seen.
 	Once bool
+	// Found hears how many messages there are to read, before the first of them. Optional.
+	Found func(n uint64)
 }
 
 // Seen is a record as its headers show it.
@@ -36,7 +38,7 @@ type Seen struct {
 func (b *Broker) WatchRecords(ctx context.Context, cfg WatchConfig, handle func(Seen), caughtUp func()) error {
 	f := follow{
 		b: b, stream: b.names.TokensStream(), filter: b.recordFilter(cfg.Filter), headersOnly: true, once: cfg.Once,
-		caughtUp: caughtUp,
+		found: cfg.Found, caughtUp: caughtUp,
 		handle: func(subject string, m stored) error {
 			key, _ := b.names.RecordKey(subject) // the stream holds no other subjects
 			handle(seen(key, m))

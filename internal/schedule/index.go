@@ -60,6 +60,9 @@ func NewIndex(now time.Time) *Index {
 // Len returns the number of entries.
 func (x *Index) Len() int { return x.len }
 
+// Expect makes room for n entries in all, so that they come in without the table growing under them.
+func (x *Index) Expect(n int) { x.table.expect(n, x.hashOf) }
+
 // Upsert puts in an entry, or replaces the one under this key unless that has a higher revision and was seen since Begin: a store
 // that was set back counts from where it is. It reports whether
 // the change ends a job that Take had handed out: the record has come to something. A write that changes nothing
