@@ -44,6 +44,8 @@ type follow struct {
 	caught   bool
 	next     uint64 // consumer sequence of the next message
 	initial  uint64 // how many were there at the start
+	heard    uint64 // messages, also of control
+	counted  uint64 // of them, when somebody looked
 	lastSeen time.Time
 }
 
@@ -161,6 +163,9 @@ func (f *follow) silent(sub *nats.Subscription) bool {
 		return false
 	}
 	defer f.mu.Unlock()
+	if f.heard != f.counted {
+		f.counted, f.lastSeen = f.heard, time.Now()
+	}
 	waiting, _, err := sub.Pending()
 	return (err != nil || waiting == 0) && time.Since(f.lastSeen) > followPatience
 }
@@ -189,18 +194,18 @@ func (f *follow) receive(msg *nats.Msg) {
 	if f.ended {
 		return
 	}
+	f.heard++
 	if err := f.take(msg); err != nil {
 		f.ended = true
 		f.end(err)
 	}
-	f.lastSeen = time.Now()
 }
 
 func (f *follow) take(msg *nats.Msg) error {
-	if len(msg.Data) == 0 && first(msg.Header, "Status") == "100" {
+	p, ok := placeOf(msg.Reply)
+	if !ok && len(msg.Data) == 0 && first(msg.Header, "Status") == "100" {
 		return f.control(msg)
 	}
-	p, ok := placeOf(msg.Reply)
 	if !ok {
 		return fmt.Errorf("%w: message without metadata: reply subject %.200q", ErrWatchLost, msg.Reply)
 	}
@@ -209,7 +214,7 @@ func (f *follow) take(msg *nats.Msg) error {
 	}
 	f.next++
 	m := stored{
-		header: msg.Header, data: msg.Data, revision: p.stream, storedAt: time.Unix(0, int64(p.at)), deleted: deletionMarker(msg.Header),
+		header: msg.Header, data: msg.Data, revision: p.stream, storedAt: time.Unix(0, int64(p.at)),
 	}
 	if err := f.handle(msg.Subject, m); err != nil {
 		return err

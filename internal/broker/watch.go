@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/freshetdev/freshet/pkg/refresh"
@@ -49,9 +50,10 @@ func (b *Broker) WatchRecords(ctx context.Context, cfg WatchConfig, handle func(
 }
 
 func seen(key string, m stored) Seen {
-	s := Seen{Key: key, Revision: m.revision, StoredAt: m.storedAt, Gone: m.deleted}
-	if !m.deleted {
-		s.Summary, s.Err = refresh.ParseSummary(m.header)
+	s := Seen{Key: key, Revision: m.revision, StoredAt: m.storedAt}
+	s.Summary, s.Err = refresh.ParseSummary(m.header)
+	if errors.Is(s.Err, refresh.ErrNoSummary) && m.deleted() { // markers have none
+		s.Gone, s.Err = true, nil
 	}
 	return s
 }
@@ -64,7 +66,7 @@ func (b *Broker) Records(ctx context.Context, filter string, fn func(refresh.Sto
 	f := follow{
 		b: b, stream: b.names.TokensStream(), filter: b.recordFilter(filter),
 		handle: func(subject string, m stored) error {
-			if m.deleted {
+			if m.deleted() {
 				return nil
 			}
 			key, _ := b.names.RecordKey(subject)

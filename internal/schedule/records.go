@@ -42,10 +42,12 @@ func (s *Scheduler) watchRecords(ctx context.Context) {
 }
 
 // expect makes room for the records that there are.
-func (s *Scheduler) expect(n uint64) {
+func (s *Scheduler) expect(found uint64) {
+	n := int(min(found, numberMask))
+	s.watch.Reading(n)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.index.Expect(int(min(n, numberMask)))
+	s.index.Expect(n)
 }
 
 func (s *Scheduler) setLive(live bool) {
