@@ -175,13 +175,27 @@ func (s *manyStage) schedule(ctx context.Context) error {
 	return errors.Join(err, p.Kill())
 }
 
-// watch lets time pass until enough has become due. The first jobs after the start are overdue and do not count.
+// watch lets time pass until enough has become due. What is overdue at the start, or became due during the import, does not count, and
+// is waited for: a scheduler publishes what ends first, so that later ones wait behind it. The time that counts ends before
+// the scheduler asks again for those, which nobody has refreshed.
 func (s *manyStage) watch(ctx context.Context, l *lags, p *host.Process) error {
-	settle, window := 20*time.Second, 40*time.Second
+	most, window := 60*time.Second, 30*time.Second
 	if s.quick {
-		settle, window = 0, 2*time.Second
+		most, window = 0, 2*time.Second
 	}
-	for _, d := range []time.Duration{settle, window} {
+	began, over := time.Now(), time.After(most)
+	for tick, behind := time.Tick(time.Second), true; behind && most > 0; {
+		select {
+		case <-tick:
+			behind = s.behind(l, began)
+		case <-over:
+			behind = false
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	s.Say(figures.Figure{Experiment: "many", Name: "scheduler: complete index to nothing overdue", Unit: "s", Runs: []float64{time.Since(began).Seconds()}})
+	for _, d := range []time.Duration{0, window} {
 		select {
 		case <-time.After(d):
 		case <-ctx.Done():
@@ -196,6 +210,23 @@ func (s *manyStage) watch(ctx context.Context, l *lags, p *host.Process) error {
 		Runs: []float64{float64(host.RSS(p.PID())) / float64(s.n)},
 	})
 	return nil
+}
+
+// behind reports whether jobs are missing that were due two seconds ago. Of those that were due before, it asks for the ones whose
+// tokens were over: the others were imported with less of their lives left than is usual, and are due later than due says.
+func (s *manyStage) behind(l *lags, since time.Time) bool {
+	before := time.Now().Add(-2 * time.Second)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i := range s.expires {
+		if s.expires[i].After(before.Add(30*time.Minute)) || l.seen[s.account(i)] {
+			continue
+		}
+		if at := s.due(s.account(i)); i%100 == 0 || at.After(since) && at.Before(before) {
+			return true
+		}
+	}
+	return false
 }
 
 // due is when a credential is due, by the account's number at its end.

@@ -5,7 +5,6 @@ package main
 import (
 	"context"
 	"os"
-	"runtime/debug"
 
 	"github.com/spf13/cobra"
 
@@ -15,9 +14,6 @@ import (
 )
 
 func main() {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(25) // the index holds no pointers: collecting it costs next to nothing
-	}
 	flags.Main(command())
 }
 
@@ -25,6 +21,10 @@ func command() *cobra.Command {
 	var common flags.Common
 	var shows flags.Telemetry
 	cfg := app.SchedulerConfig{}
+	if os.Getenv("GOGC") == "" {
+		afterReading(0)
+		cfg.OnReading, cfg.OnRebuilt = whileReading, afterReading
+	}
 	cmd := flags.Program("scheduler", "Publish a job for each credential that is due", func(ctx context.Context) error {
 		return run(ctx, &common, &shows, cfg)
 	})

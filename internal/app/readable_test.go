@@ -24,12 +24,13 @@ import (
 
 // A scheduler holds no key: its configuration has these fields and no others, or this does not compile.
 var _ = struct {
-	Name        string
-	Conn        *nats.Conn
-	Broker      broker.Config
-	Log         zerolog.Logger
-	OnPublished func(key string, reason events.Reason)
-	Telemetry   *telemetry.Telemetry
+	Name                 string
+	Conn                 *nats.Conn
+	Broker               broker.Config
+	Log                  zerolog.Logger
+	OnPublished          func(key string, reason events.Reason)
+	OnReading, OnRebuilt func(credentials int)
+	Telemetry            *telemetry.Telemetry
 }(app.SchedulerConfig{})
 
 // fullRecord gives a record every field there is.

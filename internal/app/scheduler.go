@@ -25,6 +25,8 @@ type SchedulerConfig struct {
 	Log    zerolog.Logger
 	// OnPublished hears of each job published. Optional.
 	OnPublished func(key string, reason events.Reason)
+	// OnReading hears that all records are about to be read, how many there are, OnRebuilt that they have been. Optional.
+	OnReading, OnRebuilt func(credentials int)
 	// Telemetry shows what it does. Optional.
 	Telemetry *telemetry.Telemetry
 }
@@ -88,9 +90,13 @@ func schedulerObserver(cfg SchedulerConfig, log zerolog.Logger) schedule.Observe
 				cfg.OnPublished(key, reason)
 			}
 		},
-		Lag: cfg.Telemetry.Lag,
+		Lag:     cfg.Telemetry.Lag,
+		Reading: cfg.OnReading,
 		Rebuilt: func(n int, took time.Duration) {
 			cfg.Telemetry.Rebuilt(took)
+			if cfg.OnRebuilt != nil {
+				cfg.OnRebuilt(n)
+			}
 			log.Info().Int("credentials", n).Int64("took_ms", took.Milliseconds()).Msg("index is complete")
 		},
 		Error: func(err error) {

@@ -192,8 +192,10 @@ type stored struct {
 	data     []byte
 	revision uint64
 	storedAt time.Time
-	deleted  bool // a marker that stands for the absence of a value
 }
+
+// deleted reports whether it stands for the absence of a value.
+func (m *stored) deleted() bool { return deletionMarker(m.header) }
 
 // last reads the last message on a subject from the stream's leader; ok is false when there is none.
 func (b *Broker) last(ctx context.Context, stream, subject string) (m stored, ok bool, err error) {
@@ -220,7 +222,6 @@ func (b *Broker) last(ctx context.Context, stream, subject string) (m stored, ok
 			return stored{}, false, fmt.Errorf("read headers of %s: %w", subject, err)
 		}
 	}
-	m.deleted = deletionMarker(m.header)
 	return m, true, nil
 }
 

@@ -49,7 +49,7 @@ func (b *Broker) HasEnrollment(ctx context.Context, key string) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("look for enrolment: %w", err)
 	}
-	return ok && !m.deleted, nil
+	return ok && !m.deleted(), nil
 }
 
 // takenFor is how long the marker of a taken entry stays: longer than any entry that can be taken lives.
@@ -64,7 +64,7 @@ func (b *Broker) TakeEnrollment(ctx context.Context, key string, check func([]by
 	if err != nil {
 		return nil, fmt.Errorf("read enrolment: %w", err)
 	}
-	if !ok || m.deleted {
+	if !ok || m.deleted() {
 		return nil, fmt.Errorf("take enrolment: %w", refresh.ErrNotFound)
 	}
 	if err := check(m.data); err != nil {
@@ -85,7 +85,7 @@ func (b *Broker) MarkEnrollment(ctx context.Context, key string, ttl time.Durati
 	if err != nil {
 		return fmt.Errorf("read enrolment: %w", err)
 	}
-	if ok && !m.deleted {
+	if ok && !m.deleted() {
 		return fmt.Errorf("write enrolment: %w", refresh.ErrConflict)
 	}
 	if _, err := b.replace(ctx, &nats.Msg{Subject: subject, Header: ttlHeader(ttl)}, m.revision); err != nil {
@@ -101,7 +101,7 @@ func (b *Broker) ReleaseEnrollment(ctx context.Context, key string) error {
 	if err != nil {
 		return fmt.Errorf("read enrolment: %w", err)
 	}
-	if !ok || m.deleted {
+	if !ok || m.deleted() {
 		return nil
 	}
 	marker := &nats.Msg{Subject: subject, Header: ttlHeader(takenFor)}

@@ -25,3 +25,9 @@ func NewClockSample(sent, received, server time.Time) ClockSample {
 
 // At returns NATS time by this sample.
 func (s clockSample) At(local time.Time) time.Time { return s.at(local) }
+
+// PlaceOf is placeOf.
+func PlaceOf(reply string) (stream, consumer, at uint64, ok bool) {
+	p, ok := placeOf(reply)
+	return p.stream, p.consumer, p.at, ok
+}

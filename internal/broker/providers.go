@@ -41,7 +41,7 @@ func unknownProvider(name string) error {
 }
 
 func readProvider(name string, m stored) (provider.Entry, error) {
-	if m.deleted {
+	if m.deleted() {
 		return provider.Entry{}, unknownProvider(name)
 	}
 	return provider.DecodeEntry(name, m.data)
@@ -77,7 +77,7 @@ func (b *Broker) Providers(ctx context.Context) (map[string]ListedProvider, erro
 	f := b.followProviders(func(name string, m stored) {
 		e, err := readProvider(name, m)
 		all[name] = ListedProvider{Entry: e, Revision: m.revision, Err: err}
-		if m.deleted {
+		if m.deleted() {
 			delete(all, name)
 		}
 	})

@@ -59,14 +59,13 @@ func directly(msg *nats.Msg) (stored, error) {
 	if m.storedAt, err = time.Parse(time.RFC3339Nano, first(msg.Header, jetstream.TimeStampHeaer)); err != nil {
 		return stored{}, fmt.Errorf("read place of message: %w", err)
 	}
-	m.deleted = deletionMarker(msg.Header)
 	return m, nil
 }
 
 // readRecord makes a record of the message under its key. With an error, revision and time stamp are set all the same.
 func readRecord(key string, m stored) (refresh.Stored, error) {
 	s := refresh.Stored{Revision: m.revision, StoredAt: m.storedAt}
-	if m.deleted {
+	if m.deleted() {
 		return s, fmt.Errorf("%w: %s", refresh.ErrNotFound, key)
 	}
 	r, err := refresh.DecodeRecord(m.data)

@@ -56,7 +56,7 @@ func (b *Broker) recordsAfter(ctx context.Context, revision uint64, fn func(refr
 	f := follow{
 		b: b, stream: b.names.TokensStream(), after: revision,
 		handle: func(subject string, m stored) error {
-			if m.deleted {
+			if m.deleted() {
 				return nil
 			}
 			key, _ := b.names.RecordKey(subject)
@@ -72,7 +72,7 @@ func (b *Broker) Enrollments(ctx context.Context, fn func(key string, value []by
 	f := follow{
 		b: b, stream: b.names.EnrollmentsStream(),
 		handle: func(subject string, m stored) error {
-			if !m.deleted {
+			if !m.deleted() {
 				fn(strings.TrimPrefix(subject, head), m.data)
 			}
 			return nil

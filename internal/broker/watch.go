@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/freshetdev/freshet/pkg/refresh"
@@ -13,6 +14,8 @@ type WatchConfig struct {
 	Filter string
 	// Once ends the watch when everything that was there has been seen.
 	Once bool
+	// Found hears how many messages there are to read, before the first of them. Optional.
+	Found func(n uint64)
 }
 
 // Seen is a record as its headers show it.
@@ -36,7 +39,7 @@ type Seen struct {
 func (b *Broker) WatchRecords(ctx context.Context, cfg WatchConfig, handle func(Seen), caughtUp func()) error {
 	f := follow{
 		b: b, stream: b.names.TokensStream(), filter: b.recordFilter(cfg.Filter), headersOnly: true, once: cfg.Once,
-		caughtUp: caughtUp,
+		found: cfg.Found, caughtUp: caughtUp,
 		handle: func(subject string, m stored) error {
 			key, _ := b.names.RecordKey(subject) // the stream holds no other subjects
 			handle(seen(key, m))
@@ -47,9 +50,10 @@ func (b *Broker) WatchRecords(ctx context.Context, cfg WatchConfig, handle func(
 }
 
 func seen(key string, m stored) Seen {
-	s := Seen{Key: key, Revision: m.revision, StoredAt: m.storedAt, Gone: m.deleted}
-	if !m.deleted {
-		s.Summary, s.Err = refresh.ParseSummary(m.header)
+	s := Seen{Key: key, Revision: m.revision, StoredAt: m.storedAt}
+	s.Summary, s.Err = refresh.ParseSummary(m.header)
+	if errors.Is(s.Err, refresh.ErrNoSummary) && m.deleted() { // markers have none
+		s.Gone, s.Err = true, nil
 	}
 	return s
 }
@@ -62,7 +66,7 @@ func (b *Broker) Records(ctx context.Context, filter string, fn func(refresh.Sto
 	f := follow{
 		b: b, stream: b.names.TokensStream(), filter: b.recordFilter(filter),
 		handle: func(subject string, m stored) error {
-			if m.deleted {
+			if m.deleted() {
 				return nil
 			}
 			key, _ := b.names.RecordKey(subject)

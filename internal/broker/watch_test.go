@@ -390,3 +390,30 @@ func TestBrokenHistoryIsNoTrouble(t *testing.T) {
 		t.Errorf("got %v, %v", versions, err)
 	}
 }
+
+func TestPlaceOfADelivery(t *testing.T) {
+	t.Parallel()
+	type place struct{ stream, consumer, at uint64 }
+	for _, tt := range []struct {
+		name, reply string
+		want        place
+		ok          bool
+	}{
+		{"as it was", "$JS.ACK.KV_tokens.watch.1.12.34.1800000000000000001.56", place{12, 34, 1800000000000000001}, true},
+		{"with a domain", "$JS.ACK.hub.ACCOUNT.KV_tokens.watch.1.12.34.1800000000000000001.56", place{12, 34, 1800000000000000001}, true},
+		{"with a domain and more", "$JS.ACK._.ACCOUNT.KV_tokens.watch.1.12.34.5.56.token", place{12, 34, 5}, true},
+		{"too short", "$JS.ACK.watch.1.12.34.5.56", place{}, false},
+		{"in between", "$JS.ACK.KV_tokens.watch.1.12.34.5.56.more", place{}, false},
+		{"not a number", "$JS.ACK.KV_tokens.watch.1.12.x.5.56", place{}, false},
+		{"something else", "$JS.FC.KV_tokens.watch.1.12.34.5.56", place{}, false},
+		{"nothing", "", place{}, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			stream, consumer, at, ok := broker.PlaceOf(tt.reply)
+			if got := (place{stream, consumer, at}); ok != tt.ok || ok && got != tt.want {
+				t.Errorf("got %+v, %t; want %+v, %t", got, ok, tt.want, tt.ok)
+			}
+		})
+	}
+}

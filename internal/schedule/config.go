@@ -82,6 +82,8 @@ type Observer struct {
 	Lag func(time.Duration)
 	// Queued: a job was due and another one was there already.
 	Queued func(key string)
+	// Reading: all records, about n of them, are about to be read.
+	Reading func(n int)
 	// Rebuilt: all records, n of them, have been read; changes follow.
 	Rebuilt func(n int, took time.Duration)
 	// Error: something is wrong. What lasts is reported when it begins, and again only after it was well
@@ -98,6 +100,9 @@ func (o Observer) withDefaults() Observer {
 	}
 	if o.Queued == nil {
 		o.Queued = func(string) {}
+	}
+	if o.Reading == nil {
+		o.Reading = func(int) {}
 	}
 	if o.Rebuilt == nil {
 		o.Rebuilt = func(int, time.Duration) {}

@@ -10,7 +10,7 @@ import (
 )
 
 // Entry is what the index holds about one record. Times are kept to the second: when something is due is
-// rounded up, because a job that comes early is not due yet; when something ends is rounded down.
+// rounded up, but for a quarter of a second, because a job that comes early is not due yet; when something ends is rounded down.
 type Entry struct {
 	GrantID    string // empty when the record's headers do not tell it
 	Generation uint64
@@ -111,7 +111,7 @@ func (e Entry) pack() (p packed, rest odd, ok bool) {
 	all, why := states(), reasons()
 	state := slices.Index(all[:], e.State)
 	p = packed{
-		due: secondsUp(e.Due), expiry: seconds(e.ExpiresAt), grantEnd: seconds(e.GrantExpiresAt),
+		due: dueSecond(e.Due), expiry: seconds(e.ExpiresAt), grantEnd: seconds(e.GrantExpiresAt),
 		version: uint32(e.Version), generation: uint8(e.Generation),
 		revLow: uint32(e.Revision), revHigh: uint16(e.Revision >> 32),
 	}
@@ -174,14 +174,11 @@ func (p *packed) reauthAt() uint32 {
 	return max(p.grantEnd, ahead+1) - ahead
 }
 
-// work is what there is to do at a second.
+// work is what there is to do at a second, beside the announcement, which waits in a line of its own.
 func (p *packed) work(now uint32) Work {
 	var w Work
 	if p.due != 0 && p.due <= now && !p.flags.has(flagReady) {
 		w |= WorkJob
-	}
-	if p.announce != 0 {
-		w |= WorkAnnounce
 	}
 	// While nobody has been asked for a new token yet, it may come in time: the entry comes again.
 	asked := w&WorkJob == 0 || p.tries > 0
@@ -195,18 +192,18 @@ func (p *packed) work(now uint32) Work {
 }
 
 // wakes is the first second at which there is something to do, never when there is none.
-func (p *packed) wakes() uint32 {
-	if p.due != 0 && !p.flags.has(flagReady) {
-		return min(p.due, p.tells())
+func (p *packed) wakes() uint32 { return min(p.asks(), p.tells()) }
+
+// asks is the second at which a job is to be handed out.
+func (p *packed) asks() uint32 {
+	if p.due == 0 || p.flags.has(flagReady) {
+		return never
 	}
-	return p.tells()
+	return p.due
 }
 
-// tells is the first second at which there is something to tell.
+// tells is the first second at which an end is to be told.
 func (p *packed) tells() uint32 {
-	if p.announce != 0 {
-		return 0
-	}
 	at := uint32(never)
 	if t := p.expiringAt(); t != 0 && !p.flags.has(flagToldExpiring) {
 		at = min(at, t)
@@ -228,9 +225,14 @@ func seconds(t time.Time) uint32 {
 	return uint32(min(max(t.Unix(), 1), never-1))
 }
 
-func secondsUp(t time.Time) uint32 {
-	if t.Nanosecond() > 0 {
-		t = t.Add(time.Second - time.Duration(t.Nanosecond()))
+// early is how much too soon a job may be published, so that the last of a second's jobs need no second and more. Workers forgive
+// one second (package refresh, Decide); the rest of it is for their clocks.
+const early = 250 * time.Millisecond
+
+// dueSecond is the first second at which a job that is due at t may be published.
+func dueSecond(t time.Time) uint32 {
+	if part := time.Duration(t.Nanosecond()); part > early {
+		t = t.Add(time.Second - part)
 	}
 	return seconds(t)
 }

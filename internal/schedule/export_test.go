@@ -2,6 +2,7 @@ package schedule
 
 import (
 	"fmt"
+	"slices"
 	"time"
 	"unsafe"
 
@@ -40,6 +41,9 @@ func CheckIndex(x *Index) error {
 		}
 		if at := p.wakes(); at != never && p.prev == 0 {
 			return fmt.Errorf("entry %d (%s): wakes at %d and is in no slot", n, key, at)
+		}
+		if p.announce != 0 && !slices.Contains(x.line, n) {
+			return fmt.Errorf("entry %d (%s): its announcement is not in the line", n, key)
 		}
 		if err := x.checkLinks(n); err != nil {
 			return fmt.Errorf("entry %d (%s): %w", n, key, err)

@@ -73,10 +73,10 @@ func (g *guard) tripped(now time.Time) bool {
 	return len(g.rejected) >= guardMin && len(g.rejected) >= well
 }
 
-// guardRecord lets the lane's guard see a record, and pauses the lane when there are too many rejections. s.mu is held.
+// guardRecord lets the lane's guard see what became of a record that is in the index, and pauses the lane when there are too many rejections. s.mu is held.
 func (s *Scheduler) guardRecord(ctx context.Context, l *lane, seen broker.Seen) {
 	now := s.cfg.Now()
-	if seen.Err != nil || now.Sub(seen.StoredAt) > guardWindow || !s.index.Has(seen.Key) {
+	if seen.Err != nil || now.Sub(seen.StoredAt) > guardWindow {
 		return
 	}
 	l.guard.count(seen.Key, seen.Summary, seen.StoredAt, s.index.Newer(seen.Key, seen.Summary.Generation, seen.Summary.Version))

@@ -19,7 +19,7 @@ var (
 )
 
 const (
-	// retell is after how many seconds Due brings again what was not told.
+	// retell is after how many seconds Due brings again an end that was not told.
 	retell = 5
 	// sameEnd is how far apart, in seconds, two ends of a grant may lie and be the same: workers compute the end from
 	// a remaining lifetime and their own clock.
@@ -46,6 +46,7 @@ type Index struct {
 	odds    map[uint32]odd
 	looks   map[uint32]uint32      // when to look again at jobs that were taken, where there is something to tell before
 	notices []refresh.Announcement // announcements, interned
+	line    []uint32               // entries whose announcement is to be told, and perhaps some where it is not any more
 }
 
 // NewIndex returns an empty index whose first Due is at now or later.
@@ -58,6 +59,9 @@ func NewIndex(now time.Time) *Index {
 
 // Len returns the number of entries.
 func (x *Index) Len() int { return x.len }
+
+// Expect makes room for n entries in all, so that they come in without the table growing under them.
+func (x *Index) Expect(n int) { x.table.expect(n, x.hashOf) }
 
 // Upsert puts in an entry, or replaces the one under this key unless that has a higher revision and was seen since Begin: a store
 // that was set back counts from where it is. It reports whether
@@ -92,7 +96,8 @@ func (x *Index) insert(hash uint64, key string, e Entry) error {
 	n := x.number()
 	p := x.at(n)
 	*p = x.pack(n, e)
-	p.key, p.epoch, p.announce = ref, x.epoch, x.intern(e.Announce)
+	p.key, p.epoch = ref, x.epoch
+	x.announce(n, e.Announce)
 	p.skipPast(x.wheel.floor)
 	x.table.add(hash, n, x.hashOf)
 	x.tally.add(x.Provider(Ref(n)), p.flags.state(), 1)
@@ -122,9 +127,6 @@ func (x *Index) replace(n uint32, e Entry) (ended bool) {
 	before := old.unpack(x.odds[n])
 	p := x.pack(n, e)
 	p.next, p.prev, p.key, p.epoch, p.announce = old.next, old.prev, old.key, x.epoch, old.announce
-	if e.Revision != before.Revision {
-		p.announce = x.intern(e.Announce)
-	}
 	p.skipPast(x.wheel.floor)
 	grant := before.GrantID == e.GrantID && before.Generation == e.Generation
 	token := grant && before.Version == e.Version
@@ -139,14 +141,15 @@ func (x *Index) replace(n uint32, e Entry) (ended bool) {
 		p.tries = old.tries
 	}
 	*x.at(n) = p
+	if e.Revision != before.Revision {
+		x.announce(n, e.Announce)
+	}
 	if was, is := old.flags.state(), p.flags.state(); was != is {
 		x.tally.add(x.Provider(Ref(n)), was, -1)
 		x.tally.add(x.Provider(Ref(n)), is, 1)
 	}
 	if p.tries == 0 {
 		delete(x.looks, n)
-	}
-	if p.tries == 0 || p.announce != old.announce {
 		x.relink(n, p.wakes())
 	}
 	return old.tries > 0 && p.tries == 0
@@ -283,6 +286,28 @@ func (x *Index) pack(n uint32, e Entry) packed {
 		delete(x.odds, n)
 	}
 	return p
+}
+
+// announce lets an entry's announcement be told, instead of one that was not told yet.
+func (x *Index) announce(n uint32, a refresh.Announcement) {
+	p := x.at(n)
+	waits := p.announce != 0
+	if p.announce = x.intern(a); p.announce != 0 && !waits {
+		x.line = append(x.line, n)
+	}
+}
+
+// Announced calls fn for each entry with an announcement to tell, the one that has waited longest first, until fn returns false. Where
+// it returns true the announcement counts as told. Of the index's methods fn may call View, Provider, Deadline and Told only.
+func (x *Index) Announced(fn func(Ref) bool) {
+	for ; len(x.line) > 0; x.line = x.line[1:] {
+		p := x.at(x.line[0])
+		if p.announce != 0 && !fn(Ref(x.line[0])) {
+			return
+		}
+		p.announce = 0
+	}
+	x.line = nil
 }
 
 // intern returns the announcement's number. There are as many as there are event types and reasons; should somebody

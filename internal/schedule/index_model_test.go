@@ -41,9 +41,6 @@ func unix(t time.Time) int64 {
 }
 
 func (e *modelEntry) work(now int64) (w schedule.Work) {
-	if e.Announce != (refresh.Announcement{}) {
-		w |= schedule.WorkAnnounce
-	}
 	for _, c := range []struct {
 		at   time.Time
 		done bool
@@ -68,21 +65,23 @@ func (e *modelEntry) work(now int64) (w schedule.Work) {
 // await places an entry whose job was taken.
 func (m *model) await(e *modelEntry, look int64) {
 	e.look = 0
-	tells := e.wakes(false)
-	if tells < look {
+	if e.tells() < look {
 		e.look = look
 	}
-	m.place(e, min(look, tells))
+	m.place(e, min(look, e.tells()))
 }
 
-func (e *modelEntry) wakes(jobs bool) int64 {
+func (e *modelEntry) wakes() int64 { return min(e.asks(), e.tells()) }
+
+func (e *modelEntry) asks() int64 {
+	if e.Due.IsZero() || e.ready {
+		return modelNever
+	}
+	return unix(e.Due)
+}
+
+func (e *modelEntry) tells() int64 {
 	at := modelNever
-	if e.Announce != (refresh.Announcement{}) {
-		at = 0
-	}
-	if !e.Due.IsZero() && !e.ready && jobs {
-		at = min(at, unix(e.Due))
-	}
 	if !e.ExpiringAt.IsZero() && !e.toldExpiring {
 		at = min(at, unix(e.ExpiringAt))
 	}
@@ -106,7 +105,7 @@ func (m *model) upsert(key string, in schedule.Entry) (ended bool) {
 	old := m.entries[key]
 	if old == nil {
 		m.entries[key] = e
-		m.place(e, e.wakes(true))
+		m.place(e, e.wakes())
 		return false
 	}
 	if old.Revision > in.Revision {
@@ -132,8 +131,8 @@ func (m *model) upsert(key string, in schedule.Entry) (ended bool) {
 	if e.tries > 0 {
 		e.look = old.look
 	}
-	if e.tries == 0 || e.Announce != old.Announce {
-		m.place(e, e.wakes(true))
+	if e.tries == 0 {
+		m.place(e, e.wakes())
 	}
 	m.entries[key] = e
 	return old.tries > 0 && e.tries == 0
@@ -149,7 +148,7 @@ func (m *model) due(now int64, told bool) map[string]schedule.Work {
 		m.floor = now
 		for _, e := range m.entries {
 			e.look = 0
-			m.place(e, e.wakes(true))
+			m.place(e, e.wakes())
 		}
 	}
 	m.now, m.floor = now, max(m.floor, now+1)
@@ -161,18 +160,22 @@ func (m *model) due(now int64, told bool) map[string]schedule.Work {
 			out[key] = w
 			m.serve(e, w, told)
 		}
-		at := e.wakes(true)
+		job := e.asks()
 		if e.look > now {
-			at = min(e.look, e.wakes(false))
+			job = e.look
 		} else {
 			e.look = 0
 		}
-		if at <= now {
-			at = now + 5
-		}
-		m.place(e, at)
+		m.place(e, min(after(now, job), after(now, e.tells())))
 	}
 	return out
+}
+
+func after(now, at int64) int64 {
+	if at <= now {
+		return now + 5
+	}
+	return at
 }
 
 func (m *model) serve(e *modelEntry, w schedule.Work, told bool) {
@@ -185,9 +188,6 @@ func (m *model) serve(e *modelEntry, w schedule.Work, told bool) {
 }
 
 func (e *modelEntry) tell(w schedule.Work) {
-	if w&schedule.WorkAnnounce != 0 {
-		e.Announce = refresh.Announcement{}
-	}
 	e.toldExpiring = e.toldExpiring || w&schedule.WorkExpiring != 0
 	e.toldReauth = e.toldReauth || w&schedule.WorkReauth != 0
 }
@@ -329,7 +329,28 @@ func (s *machine) Take(t *rapid.T) {
 		e.tries--
 		e.ready = true
 		e.look = 0
-		s.m.place(e, e.wakes(true))
+		s.m.place(e, e.wakes())
+	}
+}
+
+// Announced hands out what is to be announced, as far as it is taken.
+func (s *machine) Announced(t *rapid.T) {
+	left := rapid.IntRange(0, 20).Draw(t, "limit")
+	s.x.Announced(func(r schedule.Ref) bool {
+		key, got := s.x.View(r)
+		if e := s.m.entries[key]; e == nil || e.Announce == (refresh.Announcement{}) || e.Announce != got.Announce {
+			t.Fatalf("%s announces %+v, want %+v", key, got.Announce, e)
+		}
+		if left--; left < 0 {
+			return false
+		}
+		s.m.entries[key].Announce = refresh.Announcement{}
+		return true
+	})
+	for key, e := range s.m.entries {
+		if left >= 0 && e.Announce != (refresh.Announcement{}) {
+			t.Fatalf("%s is not announced", key)
+		}
 	}
 }
 
@@ -345,6 +366,9 @@ func (s *machine) Retell(t *rapid.T) {
 	s.x.Retell(key, in, schedule.WorkAnnounce|schedule.WorkExpiring, time.Unix(at, 0))
 	e.Announce = cmp.Or(e.Announce, in.Announce)
 	e.toldExpiring = false
+	if e.tries == 0 {
+		at = min(at, e.asks())
+	}
 	s.m.place(e, at)
 }
 

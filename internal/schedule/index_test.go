@@ -3,6 +3,7 @@ package schedule_test
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -48,17 +49,18 @@ func TestIndexKeepsAnEntryAsItIs(t *testing.T) {
 			t.Parallel()
 			x := schedule.NewIndex(benchStart)
 			announce := e
-			announce.Announce = refresh.Announcement{Type: events.TokenRevoked} // so that Due hands it out
+			announce.Announce = refresh.Announcement{Type: events.TokenRevoked} // so that it is handed out
 			if e.Announce != (refresh.Announcement{}) {
 				announce = e
 			}
 			mustUpsert(t, x, "acme.alice", announce)
 			found := false
-			x.Due(benchStart, 10, func(r schedule.Ref, _ schedule.Work) {
+			x.Announced(func(r schedule.Ref) bool {
 				key, got := x.View(r)
 				if found = true; key != "acme.alice" || got != announce {
 					t.Errorf("got %s: %+v, want %+v", key, got, announce)
 				}
+				return true
 			})
 			if !found {
 				t.Error("not handed out")
@@ -70,8 +72,9 @@ func TestIndexKeepsAnEntryAsItIs(t *testing.T) {
 func TestIndexRoundsSoThatNoJobComesEarly(t *testing.T) {
 	t.Parallel()
 	x := schedule.NewIndex(benchStart)
-	mustUpsert(t, x, "acme.alice", schedule.Entry{Due: benchStart.Add(1500 * time.Millisecond)})
-	for i, want := range []int{0, 0, 1} {
+	mustUpsert(t, x, "acme.alice", schedule.Entry{Due: benchStart.Add(1300 * time.Millisecond)})
+	mustUpsert(t, x, "acme.bob", schedule.Entry{Due: benchStart.Add(2200 * time.Millisecond)}) // within what workers forgive
+	for i, want := range []int{0, 0, 2} {
 		if got := len(handed(x, benchStart.Add(time.Duration(i)*time.Second))); got != want {
 			t.Errorf("second %d: %d due, want %d", i, got, want)
 		}
@@ -267,4 +270,42 @@ func FuzzIndex(f *testing.F) {
 			t.Fatal(err)
 		}
 	})
+}
+
+// TestAnnouncementsHoldUpNoJob: after an import a million of them may wait.
+func TestAnnouncementsHoldUpNoJob(t *testing.T) {
+	t.Parallel()
+	x := schedule.NewIndex(benchStart)
+	mustUpsert(t, x, "acme.alice", schedule.Entry{
+		Due: benchStart.Add(2 * time.Second), Announce: refresh.Announcement{Type: events.TokenUpdated},
+	})
+	for i, want := range []int{0, 0, 1} {
+		if got := len(handed(x, benchStart.Add(time.Duration(i)*time.Second))); got != want {
+			t.Errorf("%d handed out after %d s, want %d", got, i, want)
+		}
+	}
+}
+
+func TestAnnouncementsKeepTheirOrder(t *testing.T) {
+	t.Parallel()
+	x := schedule.NewIndex(benchStart)
+	keys := []string{"acme.c", "acme.a", "acme.b", "acme.d"}
+	for _, key := range keys {
+		mustUpsert(t, x, key, schedule.Entry{Announce: refresh.Announcement{Type: events.TokenUpdated}})
+	}
+	x.Remove("acme.a", 1)
+	var got []string
+	for _, most := range []int{1, 9} {
+		x.Announced(func(r schedule.Ref) bool {
+			if most--; most < 0 {
+				return false
+			}
+			key, _ := x.View(r)
+			got = append(got, key)
+			return true
+		})
+	}
+	if want := []string{"acme.c", "acme.b", "acme.d"}; !slices.Equal(got, want) {
+		t.Errorf("announced %v, want %v", got, want)
+	}
 }

@@ -29,7 +29,7 @@ func (s *Scheduler) watchRecords(ctx context.Context) {
 			s.mu.Lock()
 			s.index.Begin()
 			s.mu.Unlock()
-			err := s.cfg.Records.WatchRecords(ctx, broker.WatchConfig{},
+			err := s.cfg.Records.WatchRecords(ctx, broker.WatchConfig{Found: s.expect},
 				func(seen broker.Seen) { s.see(ctx, seen, s.follow) },
 				func() { s.caughtUp(began); well() })
 			s.setLive(false)
@@ -39,6 +39,15 @@ func (s *Scheduler) watchRecords(ctx context.Context) {
 			return fmt.Errorf("watch records: %w", err)
 		})
 	}
+}
+
+// expect makes room for the records that there are.
+func (s *Scheduler) expect(found uint64) {
+	n := int(min(found, numberMask))
+	s.watch.Reading(n)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.index.Expect(n)
 }
 
 func (s *Scheduler) setLive(live bool) {
@@ -90,14 +99,14 @@ func (s *Scheduler) upsert(ctx context.Context, seen broker.Seen) error {
 		s.index.Remove(seen.Key, seen.Revision)
 		return nil
 	}
-	if !s.index.Has(seen.Key) {
-		if _, err := events.ParseKey(seen.Key); err != nil {
-			return err // nobody could be told, no worker would take its job
-		}
+	known := s.index.Has(seen.Key)
+	if !known && !events.ValidKey(seen.Key) {
+		_, err := events.ParseKey(seen.Key)
+		return err // nobody could be told, no worker would take its job
 	}
 	l := s.lane(providerOf(seen.Key))
 	e, fault := s.plan(l, seen)
-	if !s.index.Unchanged(seen.Key, e) {
+	if known && !s.index.Unchanged(seen.Key, e) {
 		s.guardRecord(ctx, l, seen)
 	}
 	if e.State.Withdrawn() && e.Announce == (refresh.Announcement{}) {
@@ -130,7 +139,7 @@ func (s *Scheduler) plan(l *lane, seen broker.Seen) (Entry, error) {
 	}
 	p, err := s.crons.policy(Effective(seen.Summary.Policy, l.refresh))
 	e := Plan(seen.Summary, seen.Revision, p)
-	if s.cfg.Now().Sub(seen.StoredAt) > announceWithin {
+	if e.Announce != (refresh.Announcement{}) && s.cfg.Now().Sub(seen.StoredAt) > announceWithin {
 		e.Announce = refresh.Announcement{}
 	}
 	return e, err

@@ -90,6 +90,9 @@ func (s *Scheduler) tick(ctx context.Context, now time.Time) {
 	for l := range s.busy {
 		s.kick(ctx, l)
 	}
+	if s.read {
+		s.tellAnnounced(now)
+	}
 	for _, l := range s.lanes {
 		s.endPause(ctx, l, now)
 	}

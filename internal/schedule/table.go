@@ -48,8 +48,8 @@ func (t *table) find(hash uint64, match func(number uint32) bool) uint32 {
 // add puts in a number that is not there yet; hashOf gives the hashes of the numbers that are.
 func (t *table) add(hash uint64, number uint32, hashOf func(number uint32) uint64) {
 	s := t.shard(hash)
-	if (s.used+1)*4 > len(s.slots)*3 {
-		s.grow(hashOf)
+	if !s.holds(s.used + 1) {
+		s.grow(max(minSlots, 2*len(s.slots)), hashOf)
 	}
 	s.put(hash, tagOf(hash)|number)
 	s.used++
@@ -63,9 +63,27 @@ func (s *shard) put(hash uint64, v uint32) {
 	s.slots[i] = v
 }
 
-func (s *shard) grow(hashOf func(number uint32) uint64) {
+// holds reports whether there are slots enough for n numbers.
+func (s *shard) holds(n int) bool { return n*4 <= len(s.slots)*3 }
+
+// expect makes room for n numbers in all. Chance fills some shards more than others: those grow later.
+func (t *table) expect(n int, hashOf func(number uint32) uint64) {
+	each := (n + tableShards - 1) / tableShards
+	for i := range t.shards {
+		s, slots := &t.shards[i], minSlots
+		for slots*3 < each*4 {
+			slots *= 2
+		}
+		if !s.holds(each) {
+			s.grow(slots, hashOf)
+		}
+	}
+}
+
+// grow makes it so many slots, a power of two.
+func (s *shard) grow(slots int, hashOf func(number uint32) uint64) {
 	old := s.slots
-	s.slots = make([]uint32, max(minSlots, 2*len(old)))
+	s.slots = make([]uint32, slots)
 	for _, v := range old {
 		if v != 0 {
 			s.put(hashOf(v&numberMask), v)

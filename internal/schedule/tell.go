@@ -12,7 +12,10 @@ const (
 	// tellers is how many events are on their way at once.
 	tellers = 8
 	// tellQueue is how many more wait; what finds no place stays in the index for a few seconds.
-	tellQueue = 1024
+	tellQueue = 2048
+	// tellAnnouncements is how many of them a tick lets announcements be. There may be a million after an import, which their writer
+	// has told already: they hold up neither jobs nor the ends that are told.
+	tellAnnouncements = 1024
 )
 
 // telling is an event on its way, and whence it came.
@@ -44,6 +47,21 @@ func (s *Scheduler) tell(r Ref, w Work, now time.Time) {
 		default:
 		}
 	}
+}
+
+// tellAnnounced sends off the announcements that have waited longest. While events cannot be told it tries as seldom as with
+// others. s.mu is held.
+func (s *Scheduler) tellAnnounced(now time.Time) {
+	if s.troubles[troubleEvents] && s.ticks%retell != 0 {
+		return
+	}
+	s.index.Announced(func(r Ref) bool {
+		if len(s.tells) >= tellAnnouncements {
+			return false
+		}
+		s.tell(r, WorkAnnounce, now)
+		return true
+	})
 }
 
 // event builds the event that stands for one piece of work; its id is the same whoever builds it. ok is false for an
@@ -81,9 +99,11 @@ func announced(e Entry, w Work) (events.Type, events.Reason) {
 	}
 }
 
+// troubleEvents is what it is about when events cannot be told.
+const troubleEvents = "events"
+
 // tellAll publishes events until ctx ends. What fails goes back to the index, so that no event waits behind another.
 func (s *Scheduler) tellAll(ctx context.Context) {
-	const what = "events"
 	for {
 		var t telling
 		select {
@@ -93,10 +113,10 @@ func (s *Scheduler) tellAll(ctx context.Context) {
 		}
 		err := s.cfg.Teller.Publish(ctx, t.event)
 		if err == nil {
-			s.well(what)
+			s.well(troubleEvents)
 			continue
 		}
-		s.fail(ctx, what, fmt.Errorf("tell %s of %s: %w", t.event.Type, t.event.Data.Credential(), err))
+		s.fail(ctx, troubleEvents, fmt.Errorf("tell %s of %s: %w", t.event.Type, t.event.Data.Credential(), err))
 		s.mu.Lock()
 		s.index.Retell(t.key, t.entry, t.work, s.cfg.Now().Add(retell*time.Second))
 		s.mu.Unlock()

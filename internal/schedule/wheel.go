@@ -106,7 +106,8 @@ func (x *Index) visit(now uint32, limit int, fn func(Ref, Work)) (met int) {
 	return met
 }
 
-// serve hands out an entry's work, if there is any. What fn leaves untold comes again in retell seconds.
+// serve hands out an entry's work, if there is any. What fn leaves untold comes again in retell seconds; a job does not wait
+// for it.
 func (x *Index) serve(n, now uint32, fn func(Ref, Work)) {
 	p := x.at(n)
 	w, look := p.work(now), x.looks[n]
@@ -121,14 +122,19 @@ func (x *Index) serve(n, now uint32, fn func(Ref, Work)) {
 	if w != 0 {
 		fn(Ref(n), w)
 	}
-	at := p.wakes()
+	job := p.asks()
 	if look > now {
-		at = min(look, p.tells())
+		job = look
 	}
+	x.link(n, min(after(now, job), after(now, p.tells())))
+}
+
+// after is when to come again for what was to be done at a second.
+func after(now, at uint32) uint32 {
 	if at <= now {
-		at = now + retell
+		return now + retell
 	}
-	x.link(n, at)
+	return at
 }
 
 // rewind places all entries anew as of now. It is for a clock that has jumped, as when a machine slept.

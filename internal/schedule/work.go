@@ -16,7 +16,7 @@ type Work uint8
 // What there may be to do.
 const (
 	WorkJob      Work = 1 << iota // a job is due
-	WorkAnnounce                  // Entry.Announce is to be told
+	WorkAnnounce                  // Entry.Announce is to be told; it comes from Announced, not from Due
 	WorkExpiring                  // token.expiring is to be told
 	WorkReauth                    // token.reauth_required is to be told
 )
@@ -35,7 +35,8 @@ func (x *Index) Told(r Ref, w Work) {
 	}
 }
 
-// Retell undoes Told, if the entry still is the same version of the same generation: Due brings it again at until.
+// Retell undoes Told, if the entry still is the same version of the same generation: Due brings an end again at until, Announced
+// the announcement after the others.
 func (x *Index) Retell(key string, e Entry, w Work, until time.Time) {
 	n := x.find(maphash.String(x.seed, key), key)
 	if n == 0 {
@@ -46,7 +47,10 @@ func (x *Index) Retell(key string, e Entry, w Work, until time.Time) {
 		return
 	}
 	if w&WorkAnnounce != 0 && p.announce == 0 {
-		p.announce = x.intern(e.Announce)
+		x.announce(n, e.Announce)
+	}
+	if w&(WorkExpiring|WorkReauth) == 0 {
+		return
 	}
 	if w&WorkExpiring != 0 {
 		p.flags &^= flagToldExpiring
@@ -54,7 +58,11 @@ func (x *Index) Retell(key string, e Entry, w Work, until time.Time) {
 	if w&WorkReauth != 0 {
 		p.flags &^= flagToldReauth
 	}
-	x.relink(n, seconds(until))
+	at := seconds(until)
+	if p.tries == 0 {
+		at = min(at, p.asks())
+	}
+	x.relink(n, at)
 }
 
 // View returns an entry and its key.

@@ -70,6 +70,9 @@ func TestParseKeyRefusesWhatKeyNeverMakes(t *testing.T) {
 			} else if len(err.Error()) > 1000 {
 				t.Errorf("the error has %d bytes", len(err.Error()))
 			}
+			if events.ValidKey(key) {
+				t.Errorf("ValidKey(%.40q)", key)
+			}
 		})
 	}
 }
@@ -137,6 +140,8 @@ func FuzzKey(f *testing.F) {
 	f.Fuzz(func(t *testing.T, provider, account string) {
 		checkKey(t, events.Credential{Provider: provider, Account: account})
 		checkParsed(t, account)
+		checkParsed(t, provider+"."+account)
+		checkParsed(t, events.Credential{Provider: provider, Account: account}.Key())
 	})
 }
 
@@ -164,9 +169,12 @@ func checkKey(t *testing.T, c events.Credential) {
 	}
 }
 
-// checkParsed: whatever parses is canonical.
+// checkParsed: whatever parses is canonical, and ValidKey knows.
 func checkParsed(t *testing.T, key string) {
 	c, err := events.ParseKey(key)
+	if valid := events.ValidKey(key); valid != (err == nil) {
+		t.Fatalf("ValidKey(%q) is %t, ParseKey says %v", key, valid, err)
+	}
 	if err != nil {
 		return
 	}
