@@ -100,9 +100,10 @@ func (s *Scheduler) upsert(ctx context.Context, seen broker.Seen) error {
 		return nil
 	}
 	known := s.index.Has(seen.Key)
-	if !known && !events.ValidKey(seen.Key) {
-		_, err := events.ParseKey(seen.Key)
-		return err // nobody could be told, no worker would take its job
+	if !known {
+		if _, err := events.ParseKey(seen.Key); err != nil {
+			return err // nobody could be told, no worker would take its job
+		}
 	}
 	l := s.lane(providerOf(seen.Key))
 	e, fault := s.plan(l, seen)

@@ -90,51 +90,6 @@ func ParseKey(key string) (Credential, error) {
 	return c, nil
 }
 
-// ValidKey reports whether ParseKey would accept a key, and allocates nothing: for those who read a million of them.
-func ValidKey(key string) bool {
-	provider, rest, ok := strings.Cut(key, ".")
-	if !ok || len(key) > MaxKeyLen || !ValidProvider(provider) || rest == "=" {
-		return false
-	}
-	var account [MaxKeyLen]byte
-	n := 0
-	for more := true; more; n++ {
-		var segment string
-		segment, rest, more = strings.Cut(rest, ".")
-		size, ok := decodeInto(account[n:], segment)
-		if !ok {
-			return false
-		}
-		n += size
-		account[n] = '/' // there is room: the key had a provider
-	}
-	return utf8.Valid(account[:n])
-}
-
-// decodeInto decodes a segment in its canonical form and returns how many bytes it has.
-func decodeInto(b []byte, segment string) (n int, ok bool) {
-	if segment == "=" {
-		return 0, true
-	}
-	for i := 0; i < len(segment); i++ {
-		ch := segment[i]
-		if !plain(ch) {
-			if ch != '=' || i+2 >= len(segment) {
-				return 0, false
-			}
-			high, low := strings.IndexByte(hexDigits, segment[i+1]), strings.IndexByte(hexDigits, segment[i+2])
-			ch = byte(high<<4 | low)
-			if high < 0 || low < 0 || plain(ch) || ch == '/' {
-				return 0, false
-			}
-			i += 2
-		}
-		b[n] = ch
-		n++
-	}
-	return n, n > 0
-}
-
 // ValidProvider reports whether name can name a provider: [a-z0-9][a-z0-9-]{0,31}.
 func ValidProvider(name string) bool {
 	if name == "" || len(name) > 32 || name[0] == '-' {
