@@ -7,7 +7,7 @@ import (
 
 const (
 	// memorySize is how many records an engine remembers at most, of some 2 KB each as a rule.
-	memorySize = 12 << 10
+	memorySize = 10 << 10
 	// memoryLargest is up to how many bytes of tokens, and of what came with them, a record is remembered.
 	memoryLargest = 8 << 10
 )
