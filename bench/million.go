@@ -53,7 +53,7 @@ func many(ctx context.Context, b *bench) error {
 	}
 	s.fresh = s.Contestant.(*fresh.Fresh)
 	if s.nc, err = s.fresh.Connect(); err == nil {
-		err = errors.Join(s.importAll(ctx), s.schedule(ctx), s.readCold(ctx), s.readWarm(ctx))
+		err = errors.Join(s.importAll(ctx), s.readHeaders(), s.schedule(ctx), s.readCold(ctx), s.readWarm(ctx))
 		s.nc.Close()
 	}
 	return errors.Join(err, s.Close())
@@ -127,6 +127,31 @@ func (s *manyStage) importAll(ctx context.Context) error {
 	s.Say(figures.Figure{Experiment: "many", Name: "stored per credential", Unit: "bytes", Runs: []float64{float64(bytes) / float64(records)}})
 	s.Say(figures.Figure{Experiment: "many", Name: "nats-server: memory", Unit: "MB", Runs: []float64{megabytes(host.RSS(s.Servers()[0]))}})
 	return err
+}
+
+// readHeaders reads what a scheduler reads at its start, by the client library's own means, and does nothing with it.
+func (s *manyStage) readHeaders() error {
+	js, err := s.nc.JetStream()
+	if err != nil {
+		return err
+	}
+	left, done := s.n, make(chan struct{})
+	began := time.Now()
+	sub, err := js.Subscribe("", func(*nats.Msg) {
+		if left--; left == 0 {
+			close(done)
+		}
+	}, nats.OrderedConsumer(), nats.HeadersOnly(), nats.BindStream(s.fresh.Broker.Names().TokensStream()))
+	if err != nil {
+		return fmt.Errorf("read headers: %w", err)
+	}
+	select {
+	case <-done:
+	case <-time.After(time.Minute):
+		err = errors.New("read headers: some are missing after a minute")
+	}
+	s.Say(figures.Figure{Experiment: "many", Name: "headers of all records read, and nothing done with them", Unit: "s", Runs: []float64{time.Since(began).Seconds()}})
+	return errors.Join(err, sub.Unsubscribe())
 }
 
 // lags hears of jobs.
