@@ -148,10 +148,10 @@ func (s *manyStage) readHeaders() error {
 	select {
 	case <-done:
 	case <-time.After(time.Minute):
-		err = errors.New("read headers: some are missing after a minute")
+		return errors.Join(errors.New("read headers: some are missing after a minute"), sub.Unsubscribe())
 	}
 	s.Say(figures.Figure{Experiment: "many", Name: "headers of all records read, and nothing done with them", Unit: "s", Runs: []float64{time.Since(began).Seconds()}})
-	return errors.Join(err, sub.Unsubscribe())
+	return sub.Unsubscribe()
 }
 
 // lags hears of jobs.
@@ -214,22 +214,19 @@ func (s *manyStage) watch(ctx context.Context, l *lags, p *host.Process) error {
 		case <-tick:
 			behind = s.behind(l, began)
 		case <-over:
-			behind = false
+			return fmt.Errorf("jobs are overdue %v after the start", most)
 		case <-ctx.Done():
 			return ctx.Err()
 		}
 	}
 	s.Say(figures.Figure{Experiment: "many", Name: "scheduler: complete index to nothing overdue", Unit: "s", Runs: []float64{time.Since(began).Seconds()}})
-	for _, d := range []time.Duration{0, window} {
-		select {
-		case <-time.After(d):
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-		l.mu.Lock()
-		l.since = time.Now()
-		l.mu.Unlock()
+	l.from(time.Now())
+	select {
+	case <-time.After(window):
+	case <-ctx.Done():
+		return ctx.Err()
 	}
+	l.from(time.Now().Add(24 * time.Hour))
 	s.Say(figures.Figure{
 		Experiment: "many", Name: "scheduler: memory per credential", Unit: "bytes", Note: "the whole process, beside this many credentials",
 		Runs: []float64{float64(host.RSS(p.PID())) / float64(s.n)},
@@ -262,6 +259,13 @@ func (s *manyStage) due(account string) time.Time {
 	}
 	end := s.expires[i]
 	return refresh.RefreshAt(fresh.Provider+"."+account, s.fresh.Definition.Refresh, end.Add(-time.Hour), end)
+}
+
+// from counts only what becomes due after since.
+func (l *lags) from(since time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.since = since
 }
 
 func (l *lags) hear(account string, due func(string) time.Time) {

@@ -2,7 +2,6 @@ package broker
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/freshetdev/freshet/pkg/refresh"
@@ -51,9 +50,8 @@ func (b *Broker) WatchRecords(ctx context.Context, cfg WatchConfig, handle func(
 
 func seen(key string, m stored) Seen {
 	s := Seen{Key: key, Revision: m.revision, StoredAt: m.storedAt}
-	s.Summary, s.Err = refresh.ParseSummary(m.header)
-	if errors.Is(s.Err, refresh.ErrNoSummary) && m.deleted() { // markers have none
-		s.Gone, s.Err = true, nil
+	if s.Gone = m.deleted(); !s.Gone {
+		s.Summary, s.Err = refresh.ParseSummary(m.header)
 	}
 	return s
 }

@@ -275,7 +275,7 @@ func TestImportTakesNoRefreshTokenAway(t *testing.T) {
 // TestLinesMeanTheSameHoweverTheyAreWritten: most are read without a parser, those with an escape are not.
 func TestLinesMeanTheSameHoweverTheyAreWritten(t *testing.T) {
 	t.Parallel()
-	values := []string{`""`, `"a"`, `"a b"`, `"é"`, `null`, `7`, `{}`, `"[redacted]"`, `[]`, `["a","b c"]`, `["a",null]`, `[7]`, `"2026-01-02T15:04:05Z"`, `"2026-01-02T15:04:05.5+01:00"`, `"2026-01-02"`}
+	values := []string{`""`, `"a"`, `"a b"`, `"é"`, `null`, `7`, `{}`, `"[redacted]"`, `[]`, `["a","b c"]`, `["a",null]`, `[7]`, `"2026-01-02T15:04:05Z"`, `"2026-01-02T15:04:05.5+01:00"`, `"2026-01-02"`, `"0001-01-01T00:00:00Z"`}
 	names := []string{"provider", "account", "refresh_token", "access_token", "expires_at", "scopes", "subject", "Subject", "else"}
 	rapid.Check(t, func(t *rapid.T) {
 		rest := ""

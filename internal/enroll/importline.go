@@ -109,7 +109,7 @@ func (l *importLine) plain(name []byte, value flatjson.Value) bool {
 	case "subject":
 		return plainText(value, &g.Subject)
 	case "expires_at":
-		return g.ExpiresAt.IsZero() && flatjson.Time(value, &g.ExpiresAt)
+		return g.ExpiresAt.IsZero() && flatjson.Time(value, &g.ExpiresAt) && !g.ExpiresAt.IsZero()
 	case "scopes":
 		return g.Scopes == nil && flatjson.Texts(value, &g.Scopes)
 	}

@@ -28,7 +28,7 @@
 //
 // Events that a write announces (header announce) are told again with the id its writer used, also when they are found
 // while reading all records, unless they were stored more than a week ago. They wait in a line of their own, of which a tick
-// tells a thousand: after an import there may be a million, and no job waits for them. token.expiring is told once per token, a
+// tells two thousand, once all records have been read: after an import there may be a million, and no job waits for them. token.expiring is told once per token, a
 // twentieth of its lifetime before its end, at least two seconds and at most a minute. token.reauth_required is told
 // seven days before a grant's own end, or after half of what was left when the token was issued: once per end, and under
 // an id that names the version of that moment, so that a scheduler that starts anew may tell it again for a later

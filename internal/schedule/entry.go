@@ -9,8 +9,8 @@ import (
 	"github.com/freshetdev/freshet/pkg/refresh"
 )
 
-// Entry is what the index holds about one record. Times are kept to the second: when something is due is
-// rounded up, but for a quarter of a second, because a job that comes early is not due yet; when something ends is rounded down.
+// Entry is what the index holds about one record. Times are kept to the second: when something is due is rounded up, because a
+// job that comes early is not due yet, but for refresh.Early where the record is healthy; when something ends is rounded down.
 type Entry struct {
 	GrantID    string // empty when the record's headers do not tell it
 	Generation uint64
@@ -111,7 +111,7 @@ func (e Entry) pack() (p packed, rest odd, ok bool) {
 	all, why := states(), reasons()
 	state := slices.Index(all[:], e.State)
 	p = packed{
-		due: dueSecond(e.Due), expiry: seconds(e.ExpiresAt), grantEnd: seconds(e.GrantExpiresAt),
+		due: e.dueSecond(), expiry: seconds(e.ExpiresAt), grantEnd: seconds(e.GrantExpiresAt),
 		version: uint32(e.Version), generation: uint8(e.Generation),
 		revLow: uint32(e.Revision), revHigh: uint16(e.Revision >> 32),
 	}
@@ -225,16 +225,14 @@ func seconds(t time.Time) uint32 {
 	return uint32(min(max(t.Unix(), 1), never-1))
 }
 
-// early is how much too soon a job may be published, so that the last of a second's jobs need no second and more. Workers forgive
-// one second (package refresh, Decide); the rest of it is for their clocks.
-const early = 250 * time.Millisecond
-
-// dueSecond is the first second at which a job that is due at t may be published.
-func dueSecond(t time.Time) uint32 {
-	if part := time.Duration(t.Nanosecond()); part > early {
-		t = t.Add(time.Second - part)
+// dueSecond is the first second at which the entry's job may be published. Only the time of a scheduled refresh is a wish; a
+// backoff, a quarantine and the moment at which nothing is left to lose are bounds.
+func (e Entry) dueSecond() uint32 {
+	part := time.Duration(e.Due.Nanosecond())
+	if part > refresh.Early || part > 0 && e.State != refresh.StateActive {
+		return seconds(e.Due.Add(time.Second - part))
 	}
-	return seconds(t)
+	return seconds(e.Due)
 }
 
 func instant(s uint32) time.Time {

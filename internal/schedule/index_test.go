@@ -69,18 +69,6 @@ func TestIndexKeepsAnEntryAsItIs(t *testing.T) {
 	}
 }
 
-func TestIndexRoundsSoThatNoJobComesEarly(t *testing.T) {
-	t.Parallel()
-	x := schedule.NewIndex(benchStart)
-	mustUpsert(t, x, "acme.alice", schedule.Entry{Due: benchStart.Add(1300 * time.Millisecond)})
-	mustUpsert(t, x, "acme.bob", schedule.Entry{Due: benchStart.Add(2200 * time.Millisecond)}) // within what workers forgive
-	for i, want := range []int{0, 0, 2} {
-		if got := len(handed(x, benchStart.Add(time.Duration(i)*time.Second))); got != want {
-			t.Errorf("second %d: %d due, want %d", i, got, want)
-		}
-	}
-}
-
 func TestIndexRefusesKeysItCannotHold(t *testing.T) {
 	t.Parallel()
 	x := schedule.NewIndex(benchStart)
@@ -98,6 +86,32 @@ func TestIndexSaysWhenItIsFull(t *testing.T) {
 	schedule.Exhaust(x)
 	if _, err := x.Upsert("acme.alice", schedule.Entry{}); !errors.Is(err, schedule.ErrFull) {
 		t.Errorf("got %v, want ErrFull", err)
+	}
+}
+
+func TestOnlyAHealthyRecordIsAskedForAMomentEarly(t *testing.T) {
+	t.Parallel()
+	at := benchStart.Truncate(time.Second).Add(10 * time.Second)
+	for _, tt := range []struct {
+		state refresh.State
+		due   time.Duration
+		early bool
+	}{
+		{refresh.StateActive, 0, true},
+		{refresh.StateActive, refresh.Early, true},
+		{refresh.StateActive, refresh.Early + 1, false},
+		{refresh.StateRetrying, 1, false},
+		{refresh.StateUncertain, 1, false},
+		{refresh.StateUncertain, 0, true},
+	} {
+		x := schedule.NewIndex(benchStart)
+		mustUpsert(t, x, "acme.alice", schedule.Entry{State: tt.state, Due: at.Add(tt.due)})
+		if got := len(handed(x, at)) == 1; got != tt.early {
+			t.Errorf("%s, due %v later: handed out %t, want %t", tt.state, tt.due, got, tt.early)
+		}
+		if got := len(handed(x, at.Add(time.Second))) == 0; got != tt.early {
+			t.Errorf("%s, due %v later: not handed out a second later", tt.state, tt.due)
+		}
 	}
 }
 

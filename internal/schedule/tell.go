@@ -12,10 +12,11 @@ const (
 	// tellers is how many events are on their way at once.
 	tellers = 8
 	// tellQueue is how many more wait; what finds no place stays in the index for a few seconds.
-	tellQueue = 2048
-	// tellAnnouncements is how many of them a tick lets announcements be. There may be a million after an import, which their writer
-	// has told already: they hold up neither jobs nor the ends that are told.
-	tellAnnouncements = 1024
+	tellQueue = 4096
+	// tellAnnouncements is how many of them a tick lets announcements be: they hold up neither jobs nor the ends that are told. There
+	// may be a million after an import, which their writer has told already; at this rate they are through before the events
+	// stream has forgotten their ids (ten minutes) and would keep them twice.
+	tellAnnouncements = 2048
 )
 
 // telling is an event on its way, and whence it came.

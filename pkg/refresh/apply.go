@@ -78,8 +78,7 @@ func retryState(r *Record, d *provider.Definition, a attemptFacts, j *Judgement)
 	key := r.Credential().Key()
 	at := RetryAt(key, a.Now, r.ExpiresAt, r.Failure.Count)
 	if j.RetryAfter > 0 {
-		// Many were told the same moment; and a job may come a moment early.
-		asked := j.RetryAfter + dueSlack + spread(key, r.Failure.Count, j.RetryAfter/10)
+		asked := j.RetryAfter + spread(key, r.Failure.Count, j.RetryAfter/10) // many were told the same moment
 		at = laterOf(at, a.Now.Add(asked))
 	}
 	switch {

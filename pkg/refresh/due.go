@@ -30,6 +30,10 @@ func Lead(p provider.Refresh, lifetime time.Duration) time.Duration {
 	return min(lead, lifetime/2)
 }
 
+// Early is how much before a healthy record's refresh_at its job may be published, so that a scheduler that counts whole seconds can
+// be in time. Whatever must not come too soon is counted from there.
+const Early = 250 * time.Millisecond
+
 // RefreshAt is when a token issued at issuedAt is renewed. It is zero, never, for a token without an end.
 // Jitter depends on the key alone and only makes it earlier, up to a tenth of the lifetime, so that a bulk import
 // does not come back as one spike.
@@ -38,7 +42,7 @@ func RefreshAt(key string, p provider.Refresh, issuedAt, expiresAt time.Time) ti
 		return time.Time{}
 	}
 	if p.EarlyRefused > 0 {
-		return expiresAt.Add(-p.EarlyRefused.Std())
+		return expiresAt.Add(Early - p.EarlyRefused.Std())
 	}
 	lifetime := expiresAt.Sub(issuedAt)
 	at := expiresAt.Add(-Lead(p, lifetime) - spread(key, 0, lifetime/10))

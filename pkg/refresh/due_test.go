@@ -67,7 +67,7 @@ func TestRefreshAtWithoutAnEnd(t *testing.T) {
 func TestEarlyRefusedHasNoJitter(t *testing.T) {
 	t.Parallel()
 	p := provider.Refresh{EarlyRefused: provider.Duration(30 * time.Second)}
-	want := noon.Add(10*time.Minute - 30*time.Second)
+	want := noon.Add(10*time.Minute - 30*time.Second + refresh.Early)
 	if at := refresh.RefreshAt("acme.alice", p, noon, noon.Add(10*time.Minute)); !at.Equal(want) {
 		t.Errorf("due at %s, want %s", at, want)
 	}

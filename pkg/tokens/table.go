@@ -14,7 +14,7 @@ import (
 // from there to the token, which has its id and its end in one cache line. A map would need twice as many.
 //
 // Concurrency: any number of goroutines look at any time. Who sets holds mu, which owns all but slots; it is taken after a
-// source's mu, never before it, and nothing is waited for under it. A slot is taken once, for one hash; its token comes and goes.
+// source's mu, never before it, and nothing is waited for under it. A slot is taken once, for one hash, and keeps it when its token goes; an id that comes again takes another.
 type table struct {
 	seed  maphash.Seed
 	slots atomic.Pointer[[]slot] // a power of two, a third of them free at least; an id's slot is the first that fits from its hash on
